@@ -1,0 +1,33 @@
+# make tour | test | notebooks | lab : each sets everything up first; a second run does not install again.
+# The newest Python that torch's pinned release has a wheel for is chosen; PYTHON=… names another.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+  $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+OUT ?= runs/tour
+export PYTHONUTF8 = 1
+.PHONY: tour test notebooks lab setup sync
+.DEFAULT_GOAL := tour
+
+setup: .venv/.installed
+
+.venv/.installed: settings.ini setup.py constraints.txt
+	@test -n "$(PYTHON)" || { echo "zhrlhf: no Python 3.11 or newer with venv found; install one, or say make PYTHON=/path/to/python"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt torch uv
+	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@touch $@
+
+tour: setup
+	$(BIN)/python -m zhrlhf.tour --out $(OUT) --resume $(ARGS)
+
+test: setup
+	$(BIN)/python .ci/check.py
+
+notebooks: setup
+	$(BIN)/python .ci/execute.py $(NB)
+
+sync: setup
+	$(BIN)/nbdev_export && $(BIN)/nbdev_clean
+
+lab: setup
+	$(BIN)/jupyter lab nbs
