@@ -82,6 +82,7 @@ def render_readme(index):
     import nbformat
     from nbconvert import MarkdownExporter
     nb = nbformat.read(index, as_version=4)
+    nb.metadata["language_info"] = {"name": "python"}
     nb.cells = [c for c in nb.cells if not any(re.match(r"#\s*\|\s*hide\b", d) for d in directives(c.source))]
     for cell in nb.cells:
         if cell.cell_type == "code":

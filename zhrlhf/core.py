@@ -54,7 +54,7 @@ def run_main(main, argv=None):
             raise
         _stop(f"{error.filename or 'output'}: {DISK_TROUBLE[error.errno]}", 2)
 
-# %% ../nbs/01_core.ipynb #1b34634b
+# %% ../nbs/01_core.ipynb #7faefdd7
 def _beside(path):
     "A fresh hidden name in the folder of `path`"
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -68,7 +68,7 @@ def _flush(path):
     finally:
         os.close(handle)
 
-
+# %% ../nbs/01_core.ipynb #f1158ed5
 @contextmanager
 def _atomic_file(path):
     "Yield a binary file; it becomes `path` when the block ends well, and vanishes otherwise"
@@ -113,7 +113,7 @@ def write_jsonl(path, rows):
         for row in rows:
             file.write((_dumps(row) + "\n").encode("utf-8"))
 
-# %% ../nbs/01_core.ipynb #01b2c44d
+# %% ../nbs/01_core.ipynb #31781c57
 def _no_constant(name):
     raise ValueError(f"{name} is not JSON")
 
@@ -130,11 +130,11 @@ def _loads(data, where):
     except UnicodeEncodeError:
         raise UserError(f"{where}: half of a \\u surrogate pair; mend or drop the character") from None
     except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not JSON, {error.msg} at character {error.pos + 1}") from None
+        raise UserError(f"{where}: not JSON at character {error.pos + 1}: {error.msg}") from None
     except ValueError as error:
         raise UserError(f"{where}: {error}; write a number or null") from None
 
-
+# %% ../nbs/01_core.ipynb #b50b83d4
 def _open(path):
     "Open `path` for reading bytes; a missing file or a folder is a `UserError`"
     try:
@@ -161,7 +161,7 @@ def read_jsonl(path):
                 raise UserError(f"{path}, line {number}: a JSON object {{…}} is needed, found {type(row).__name__}")
             yield row
 
-# %% ../nbs/01_core.ipynb #d7b8c4b8
+# %% ../nbs/01_core.ipynb #66cf9327
 def _swap(new, path):
     "Put the folder `new` in the place of `path`, whose old content is deleted last"
     old = _beside(path)
@@ -176,7 +176,7 @@ def _swap(new, path):
     _flush(path.parent)
     shutil.rmtree(old, ignore_errors=True)
 
-
+# %% ../nbs/01_core.ipynb #4720afa4
 @contextmanager
 def atomic_folder(path):
     "Yield an empty folder; it becomes `path` when the block ends well, otherwise the old `path` stays"
@@ -214,7 +214,7 @@ def opt(default, help):
         return field(default_factory=lambda: list(default), metadata=notes)
     return field(default=default, metadata=notes)
 
-# %% ../nbs/01_core.ipynb #803fbed6
+# %% ../nbs/01_core.ipynb #872a6777
 def _complain(message):
     "argparse's complaint, as one line without the usage text"
     words = message.removeprefix("argument ").rstrip(".").split(": ", 1)
@@ -229,7 +229,7 @@ def _unknown(name, names, dashes="--"):
     near = begun or difflib.get_close_matches(name, names, n=1)
     return f"unknown option {dashes}{name}; " + (f"did you mean {dashes}{near[0]}?" if near else "see --help")
 
-
+# %% ../nbs/01_core.ipynb #686f607a
 def _program():
     "How the running module was started, for the first line of `--help`"
     spec = getattr(sys.modules["__main__"], "__spec__", None)
@@ -249,7 +249,7 @@ def _parser(settings_class, prog):
             action.help, action.default = f"turn --{action.dest} off", argparse.SUPPRESS
     return parser
 
-# %% ../nbs/01_core.ipynb #d000eb7e
+# %% ../nbs/01_core.ipynb #6bbf103e
 def _read_config(path):
     "The options in a YAML or JSON file, as a dict"
     if str(path).endswith(".json"):
@@ -266,7 +266,7 @@ def _read_config(path):
         raise UserError(f"{path}: options are needed as name: value, found {type(options).__name__}")
     return options or {}
 
-
+# %% ../nbs/01_core.ipynb #ebd9bf4b
 def _as_words(field, hint, value):
     "One option of a settings file as words of the command line"
     if isinstance(value, dict) or value is None:
@@ -290,7 +290,7 @@ def _config_words(path, settings_class):
             words += _as_words(known[name], hints[name], value)
     return words
 
-# %% ../nbs/01_core.ipynb #d6dd9308
+# %% ../nbs/01_core.ipynb #f293c464
 def _parse_words(parser, words):
     "Parse all of `words`; any that is left over is an error"
     known, left = parser.parse_known_args(words)
@@ -302,7 +302,7 @@ def _parse_words(parser, words):
         raise UserError(f"unexpected word {left[0]!r}; options are written --name value")
     return known
 
-
+# %% ../nbs/01_core.ipynb #1aa26005
 def parse(settings_class, argv=None, prog=None):
     "Settings from the command line (`argv`, default `sys.argv[1:]`) over those of `--config FILE` over the defaults"
     parser = _parser(settings_class, prog)
@@ -321,7 +321,7 @@ def parse(settings_class, argv=None, prog=None):
             raise UserError(f"--{name.replace('_', '-')}: {value} is not a finite number")
     return settings
 
-# %% ../nbs/01_core.ipynb #3e6f6ae1
+# %% ../nbs/01_core.ipynb #8f0c8037
 def versions():
     "The versions that decide a result: Python, this package, and the libraries below it"
     import zhrlhf
@@ -333,7 +333,7 @@ def versions():
             pass
     return found
 
-
+# %% ../nbs/01_core.ipynb #b2d23619
 def _recorded(settings, free):
     "What config.json keeps of `settings`: every option that may not change on resume, as JSON would give it back"
     kept = {k: v for k, v in asdict(settings).items() if k not in ("out", "resume", *free)}
@@ -349,7 +349,7 @@ def _check_same(out, now):
     if changed:
         raise UserError(f"{out}: was started with other settings: {', '.join(changed)}; give the recorded ones, or another --out")
 
-
+# %% ../nbs/01_core.ipynb #eb4abe9e
 def open_run(out, settings, resume=False, free=()):
     "Make the run folder `out`, record the settings in config.json; out, resume and the `free` ones may change on resume"
     out, now = Path(out), _recorded(settings, free)

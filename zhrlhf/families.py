@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['FAMILIES', 'SIZES', 'decoder_prompt', 'decoder_answer', 'decoder_text', 'Family', 'family_of', 'blocks_of', 'encode',
-           'answer_examples', 'prompt_examples', 'text_examples', 'new_model', 'model_folder', 'load_tokenizer',
-           'load_model', 'load_reward_model', 'save_model']
+           'answer_examples', 'prompt_examples', 'text_examples', 'new_model', 'model_folder', 'quiet',
+           'load_tokenizer', 'load_model', 'load_reward_model', 'save_model']
 
-# %% ../nbs/29_families.ipynb #4911fe8c
+# %% ../nbs/29_families.ipynb #16622361
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,7 @@ def text_examples(model, tokenizer, texts, max_length):
     layout = family_of(model).text
     return [e for ids in encode(tokenizer, texts) for e in layout(tokenizer, ids, max_length)]
 
-# %% ../nbs/29_families.ipynb #660f0891
+# %% ../nbs/29_families.ipynb #d6cf4eef
 SIZES = {
     "llama-tiny": dict(model_type="llama", hidden_size=192, num_hidden_layers=3, num_attention_heads=4, intermediate_size=512,
                        max_position_embeddings=256, tie_word_embeddings=True),
@@ -130,6 +131,15 @@ def model_folder(folder):
     raise UserError(f"{folder}: no model here (no config.json with a model_type); give a folder written by save_pretrained or a finished run")
 
 
+def quiet():
+    "Keeps two libraries from talking over a stage's own progress bar: loading bars, and DeepSpeed's note that a CPU is a CPU."
+    from transformers.utils import logging as transformers_logging
+    transformers_logging.disable_progress_bar()
+    logger = logging.getLogger("DeepSpeed")
+    if not logger.filters:
+        logger.addFilter(lambda record: "Setting accelerator to" not in record.getMessage())
+
+
 def load_tokenizer(folder):
     "The tokenizer saved with a model."
     from transformers import AutoTokenizer
@@ -139,6 +149,7 @@ def load_tokenizer(folder):
 def _load(folder, auto, **kwargs):
     "Opens a folder with an Auto class in float32; only safetensors are read, no remote code is run."
     path = model_folder(folder)
+    quiet()
     try:
         return auto.from_pretrained(path, local_files_only=True, use_safetensors=True, dtype="float32", **kwargs)
     except (OSError, RuntimeError, ValueError) as error:
@@ -153,17 +164,19 @@ def load_model(folder):
 
 def load_reward_model(folder):
     "A one-label sequence classifier from a folder; from a language model's folder the head `score` is new."
-    from transformers import AutoModelForSequenceClassification, logging
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()  # a new head is what is asked for, not a reason to warn
+    from transformers import AutoModelForSequenceClassification
+    from transformers.utils import logging as transformers_logging
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # a new head is what is asked for, not a reason to warn
     try:
         return _load(folder, AutoModelForSequenceClassification, num_labels=1)
     finally:
-        logging.set_verbosity(level)
+        transformers_logging.set_verbosity(level)
 
 
 def save_model(folder, model, tokenizer):
     "Writes model and tokenizer as `save_pretrained` does, all or nothing."
+    quiet()
     with atomic_folder(folder) as part:
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)

@@ -25,7 +25,7 @@ def colour(name, turn=0):
     known = [PALETTE[w] for w in words if w in PALETTE]
     return known[-1] if known else SPARE[turn % len(SPARE)]
 
-# %% ../nbs/02_plots.ipynb #c0c82b21
+# %% ../nbs/02_plots.ipynb #4e5dfdb1
 CJK_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei",
              "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB", "Heiti SC", "Songti SC", "AR PL UMing CN", "Droid Sans Fallback")
 FONT_HINT = "no Chinese font found, Chinese labels will be boxes; install one (Debian, Ubuntu: fonts-wqy-microhei)"
@@ -37,7 +37,7 @@ def chinese_font(candidates=CJK_FONTS):
     installed = {font.name for font in font_manager.fontManager.ttflist}
     return next((name for name in candidates if name in installed), None)
 
-
+# %% ../nbs/02_plots.ipynb #8916792a
 @cache
 def style():
     "Set the look of all figures, once; returns the Chinese font in use, or None"
@@ -55,7 +55,7 @@ def _warn_without_font(labels):
     if style() is None and any("\u2e80" <= c <= "\u9fff" for label in labels for c in str(label)):
         warnings.warn(FONT_HINT, stacklevel=3)
 
-# %% ../nbs/02_plots.ipynb #666d1940
+# %% ../nbs/02_plots.ipynb #73d7c014
 @cache
 def _picture_class():
     "matplotlib's Figure, with a picture for notebooks"
@@ -74,7 +74,7 @@ def _bytes(fig, kind):
     fig.savefig(out, format=kind, metadata={"Date": None} if kind == "svg" else None)
     return out.getvalue()
 
-
+# %% ../nbs/02_plots.ipynb #9df76b43
 def panels(n=1, width=5, height=2.5):
     "A list of `n` axes side by side in one new figure; each is `width` × `height` inches"
     style()
@@ -87,7 +87,7 @@ def figure_uri(fig, kind="svg"):
     mime = {"svg": "image/svg+xml", "png": "image/png"}[kind]
     return f"data:{mime};base64,{base64.b64encode(_bytes(fig, kind)).decode()}"
 
-# %% ../nbs/02_plots.ipynb #1403617f
+# %% ../nbs/02_plots.ipynb #1adeda92
 def _level(ax, name, y):
     "A named dashed line across the axes at height `y`"
     ax.axhline(y, color=colour(name) if colour(name) in PALETTE.values() else PALETTE["baseline"], lw=1, ls="--", zorder=1)
@@ -104,7 +104,7 @@ def _curve(ax, name, points, turn):
     if ranged:
         ax.fill_between([p[0] for p in ranged], [p[2] for p in ranged], [p[3] for p in ranged], color=ink, alpha=0.2, lw=0)
 
-
+# %% ../nbs/02_plots.ipynb #86f21514
 def curves(series, ylabel, xlabel="step", baseline=None, band=None, ax=None):
     """Draw `series` {name: [(x, y) or (x, y, lo, hi), …]}; returns the figure.
 
@@ -125,7 +125,7 @@ def curves(series, ylabel, xlabel="step", baseline=None, band=None, ax=None):
         ax.legend()
     return ax.figure
 
-# %% ../nbs/02_plots.ipynb #c1142e15
+# %% ../nbs/02_plots.ipynb #7d9922dc
 def _error_ends(heights, errors):
     "Errors as matplotlib wants them: distances below and above each bar"
     ends = [e if isinstance(e, (tuple, list)) else (h - e, h + e) for h, e in zip(heights, errors, strict=True)]
@@ -138,7 +138,7 @@ def _check_lengths(groups, labels, errors, reference):
         if values is not None and len(values) != len(labels):
             raise ValueError(f"bars: {name} has {len(values)} values for {len(labels)} labels")
 
-
+# %% ../nbs/02_plots.ipynb #436cf8ed
 def bars(groups, labels, errors=None, reference=None, ax=None, ylabel=""):
     """Grouped bars of `groups` {name: [height per label]}; returns the figure.
 
@@ -160,7 +160,7 @@ def bars(groups, labels, errors=None, reference=None, ax=None, ylabel=""):
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax.figure
 
-# %% ../nbs/02_plots.ipynb #e44dea65
+# %% ../nbs/02_plots.ipynb #13682e64
 class Html:
     "A piece of HTML that a notebook shows; `text` is what a terminal shows"
 
@@ -186,7 +186,7 @@ def _cell(value):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     return str(value)
 
-
+# %% ../nbs/02_plots.ipynb #d7119df5
 def html_table(rows, columns):
     "A table of `rows` (dicts, or sequences in the order of `columns`) with `columns` as headings; everything is escaped"
     columns = list(columns)

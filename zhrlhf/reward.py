@@ -6,16 +6,16 @@
 __all__ = ['SHIFT', 'pair_loss', 'score_examples', 'score_records', 'score', 'record_pairs', 'pair_accuracy', 'RewardSettings',
            'normalise', 'train', 'main']
 
-# %% ../nbs/51_reward.ipynb #9961f34a
+# %% ../nbs/51_reward.ipynb #9605eab8
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
-from .core import UserError, opt, parse, read_json, run_main, write_json
+from .core import UserError, opt, parse, run_main
 from .data.batches import in_order, paired, to_device
 from .data.records import Record, open_records
-from .families import answer_examples, blocks_of, load_reward_model, load_tokenizer, model_folder, save_model
+from .families import answer_examples, blocks_of, load_reward_model, load_tokenizer, save_model
 from .models.heads import freeze_prefix, init_score_head, last_scores
 from .training.loop import pick_device
 from .training.watch import TrainingSettings, close_stage, evaluate, every, make_stepper, open_stage, train_in

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['ASSETS', 'SPLITS', 'MEND', 'ARCHIVE_SHA256', 'SOURCE', 'OPENCC', 'VOCABULARY', 'SIZES', 'MEMBER', 'FORM', 'Couplet',
            'listed', 'read_asset', 'read_rows', 'load', 'load_poems', 'tones', 'alphabet', 'opposed', 'counted',
-           'check', 'shares', 'char_rewards', 'stable', 'Poem', 'groups', 'split_of', 'members', 'simplified',
-           'read_archive', 'tone_table', 'line_length', 'choose', 'couplets_of', 'tables', 'checked_archive',
-           'pinned_converter', 'packed', 'provenance', 'build', 'Parser', 'main']
+           'check', 'shares', 'char_rewards', 'rule_reward', 'stable', 'Poem', 'groups', 'split_of', 'members',
+           'simplified', 'read_archive', 'tone_table', 'line_length', 'choose', 'couplets_of', 'tables',
+           'checked_archive', 'pinned_converter', 'packed', 'provenance', 'build', 'Parser', 'main']
 
 # %% ../../nbs/10_data.couplets.ipynb #dcf39bc6
 import argparse
@@ -113,22 +113,27 @@ def shares(pairs):
     mean = {rule: sum(row[rule] for row in rows) / len(rows) for rule in rows[0]}
     return {**mean, "all_five": sum(all(row.values()) for row in rows) / len(rows)}
 
-# %% ../../nbs/10_data.couplets.ipynb #ca4c598b
+# %% ../../nbs/10_data.couplets.ipynb #acbdde72
 def char_rewards(upper, lower):
-    """One reward per character of `lower`; the sum is `len(counted(len(upper))) + 1` if all five rules are kept, else less
+    """One reward per character of `lower` and a last one for ending there; the sum is `len(counted(len(upper))) + 1` if all
+    five rules are kept, else less
 
-    ±1 for the tone at a counted place and ±1 for the level tone of the last character; −1 for a character of the
-    upper line and −1 for a repeated one; −`len(upper)` on the last character of a line of another length."""
+    ±1 for the tone at a counted place and ±1 for a level tone at the place of the last character; −1 for a character of
+    the upper line and −1 for a repeated one; ending at another length than the upper line costs `len(upper)`."""
     places, rewards = counted(len(upper)), []
     for i, char in enumerate(lower):
         reward = -float(char in upper) - float(char in lower[:i])
         if i in places:
             reward += 1.0 if opposed(upper[i], char) else -1.0
+        if i == len(upper) - 1:
+            reward += 1.0 if tones().get(char) == "平" else -1.0
         rewards.append(reward)
-    if lower:
-        rewards[-1] += 1.0 if tones().get(lower[-1]) == "平" else -1.0
-        rewards[-1] -= len(upper) * (len(upper) != len(lower))
-    return rewards
+    return [*rewards, -float(len(upper)) if len(upper) != len(lower) else 0.0]
+
+
+def rule_reward(prompt, answer):
+    "The reward of PPO's couplet runs: `char_rewards` of the upper line in a prompt `上联：…` and an answer."
+    return char_rewards(prompt.removeprefix("上联："), answer)
 
 # %% ../../nbs/10_data.couplets.ipynb #b14f756d
 def stable(*parts):

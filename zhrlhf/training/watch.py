@@ -6,10 +6,9 @@
 __all__ = ['every', 'evaluate', 'MetricsLog', 'read_metrics', 'Progress', 'Checkpoints', 'finished', 'train_in',
            'TrainingSettings', 'open_stage', 'make_stepper', 'close_stage']
 
-# %% ../../nbs/31_training.watch.ipynb #a23d5e45
+# %% ../../nbs/31_training.watch.ipynb #2e984a9e
 import json
 import math
-import os
 import shutil
 import warnings
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ def evaluate(measure, prefix="eval"):
         run.model.train(training)
     return watcher
 
-# %% ../../nbs/31_training.watch.ipynb #57cf95ef
+# %% ../../nbs/31_training.watch.ipynb #e7c6b4a2
 class MetricsLog:
     "A watcher that appends one JSON line a step to a file; lines after step `start` are dropped when it opens."
 
@@ -70,7 +69,7 @@ class Progress:
     def __init__(self, title, steps, start=0, shown=("loss",)):
         from tqdm import tqdm
         self.shown = shown
-        self.bar = tqdm(total=steps, initial=start, desc=title, dynamic_ncols=True, mininterval=0.5, disable=bool(os.environ.get("ZHRLHF_QUIET")))
+        self.bar = tqdm(total=steps, initial=start, desc=title, dynamic_ncols=True, mininterval=0.5)
 
     def __call__(self, run):
         values = {name: f"{run.metrics[name]:.3g}" for name in self.shown if name in run.metrics}
