@@ -176,7 +176,7 @@ def _swap(new, path):
     _flush(path.parent)
     shutil.rmtree(old, ignore_errors=True)
 
-# %% ../nbs/01_core.ipynb #4720afa4
+# %% ../nbs/01_core.ipynb #56d829ca
 @contextmanager
 def atomic_folder(path):
     "Yield an empty folder; it becomes `path` when the block ends well, otherwise the old `path` stays"
@@ -191,8 +191,10 @@ def atomic_folder(path):
         for file in temp.rglob("*"):
             _flush(file)
         _swap(temp, path)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temp, ignore_errors=True)
+        if "os error 28" in str(error):  # safetensors and tokenizers write from Rust and raise their own kind of error
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
         raise
 
 # %% ../nbs/01_core.ipynb #50bf2118

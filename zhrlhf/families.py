@@ -98,12 +98,12 @@ def text_examples(model, tokenizer, texts, max_length):
     layout = family_of(model).text
     return [e for ids in encode(tokenizer, texts) for e in layout(tokenizer, ids, max_length)]
 
-# %% ../nbs/29_families.ipynb #d6cf4eef
+# %% ../nbs/29_families.ipynb #c5322fc6
 SIZES = {
     "llama-tiny": dict(model_type="llama", hidden_size=192, num_hidden_layers=3, num_attention_heads=4, intermediate_size=512,
-                       max_position_embeddings=256, tie_word_embeddings=True),
+                       max_position_embeddings=256, tie_word_embeddings=True, initializer_range=0.07),
     "llama-nano": dict(model_type="llama", hidden_size=64, num_hidden_layers=3, num_attention_heads=4, intermediate_size=128,
-                       max_position_embeddings=256, tie_word_embeddings=True),
+                       max_position_embeddings=256, tie_word_embeddings=True, initializer_range=0.1),
 }
 
 

@@ -18,7 +18,7 @@ from .models.heads import lm_loss, mean_cross_entropy
 from .training.loop import pick_device
 from .training.watch import TrainingSettings, close_stage, evaluate, every, make_stepper, open_stage, train_in
 
-# %% ../nbs/41_pretrain.ipynb #713413d2
+# %% ../nbs/41_pretrain.ipynb #6f20835b
 @dataclass(frozen=True)
 class PretrainSettings(TrainingSettings):
     "Continued pretraining on plain text."
@@ -26,8 +26,8 @@ class PretrainSettings(TrainingSettings):
     data: str = opt("poems:train", "text: a .txt file, JSON lines with a field text, or poems:train")
     eval_data: str = opt("poems:dev", "held-out text of the same kind")
     max_length: int = opt(256, "tokens in a packed row; longer documents are cut into pieces, none is dropped")
-    per_device_train_batch_size: int = opt(8, "packed rows in one micro-batch")
-    learning_rate: float = opt(3e-3, "peak learning rate of AdamW")
+    per_device_train_batch_size: int = opt(2, "packed rows in one micro-batch")
+    learning_rate: float = opt(2e-3, "peak learning rate of AdamW")
 
 
 def _start(name):

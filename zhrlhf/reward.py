@@ -72,7 +72,7 @@ def pair_accuracy(model, tokenizer, pairs):
     margins = score_examples(model, tokenizer, [c for c, _ in pairs]) - score_examples(model, tokenizer, [r for _, r in pairs])
     return {"accuracy": (margins > 0).float().mean().item(), "margin": margins.mean().item()}
 
-# %% ../nbs/51_reward.ipynb #3fa2aa75
+# %% ../nbs/51_reward.ipynb #8ca5e542
 @dataclass(frozen=True)
 class RewardSettings(TrainingSettings):
     "Reward model from ranked answers."
@@ -82,7 +82,7 @@ class RewardSettings(TrainingSettings):
     max_length: int = opt(256, "tokens in a row; the prompt is cut at its beginning to fit")
     freeze: float = opt(0.7, "share of the transformer blocks, from the bottom, that is not trained (the embeddings with them)")
     per_device_train_batch_size: int = opt(96, "pairs in one micro-batch")
-    learning_rate: float = opt(1e-3, "peak learning rate of AdamW")
+    learning_rate: float = opt(5e-4, "peak learning rate of AdamW")
 
 
 def _pairs_of(model, tokenizer, source, settings):

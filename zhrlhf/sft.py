@@ -18,7 +18,7 @@ from .models.heads import lm_loss, mean_cross_entropy
 from .training.loop import pick_device
 from .training.watch import TrainingSettings, close_stage, evaluate, every, make_stepper, open_stage, train_in
 
-# %% ../nbs/50_sft.ipynb #8261741e
+# %% ../nbs/50_sft.ipynb #f4c8a117
 @dataclass(frozen=True)
 class SFTSettings(TrainingSettings):
     "Supervised fine-tuning on the best answer of each record."
@@ -26,7 +26,7 @@ class SFTSettings(TrainingSettings):
     data: str = opt("couplets:train", "records: a JSON-lines file, or couplets:train")
     eval_data: str = opt("couplets:dev", "held-out records")
     max_length: int = opt(256, "tokens in a row; the prompt is cut at its beginning to fit")
-    per_device_train_batch_size: int = opt(128, "rows in one micro-batch")
+    per_device_train_batch_size: int = opt(64, "rows in one micro-batch")
     learning_rate: float = opt(2e-3, "peak learning rate of AdamW")
 
 

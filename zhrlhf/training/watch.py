@@ -6,7 +6,8 @@
 __all__ = ['every', 'evaluate', 'MetricsLog', 'read_metrics', 'Progress', 'Checkpoints', 'finished', 'train_in',
            'TrainingSettings', 'open_stage', 'make_stepper', 'close_stage']
 
-# %% ../../nbs/31_training.watch.ipynb #2e984a9e
+# %% ../../nbs/31_training.watch.ipynb #f3ab90e8
+import io
 import json
 import math
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from ..core import UserError, atomic_folder, open_run, opt, read_json, seed_all, write_json, write_jsonl
+from ..core import UserError, atomic_folder, open_run, opt, read_json, seed_all, write_bytes, write_json, write_jsonl
 from .loop import TorchStepper, fit
 
 # %% ../../nbs/31_training.watch.ipynb #f5381d8a
@@ -78,7 +79,7 @@ class Progress:
         if run.step == run.steps or run.stop:
             self.bar.close()
 
-# %% ../../nbs/31_training.watch.ipynb #5655932f
+# %% ../../nbs/31_training.watch.ipynb #3b54a133
 class Checkpoints:
     "Saves a run's full state under `folder/step-NNNNNN` and restores the newest one that can be read."
 
@@ -99,12 +100,16 @@ class Checkpoints:
                  "batches": run.batches.state_dict() if hasattr(run.batches, "state_dict") else {}}
         with atomic_folder(self.folder / f"step-{run.step:06d}") as part:
             save_model(run.model, str(part / "model.safetensors"))
-            torch.save(state, part / "state.pt")
+            buffer = io.BytesIO()  # torch reports a full disk as a riddle; write_bytes says what it is
+            torch.save(state, buffer)
+            write_bytes(part / "state.pt", buffer.getvalue())
         for old in self.found()[self.keep:]:
             shutil.rmtree(old)
 
     def restore(self, model, stepper, batches):
         "Loads the newest readable checkpoint into model, stepper and batches; returns its step, 0 if there is none."
+        for unfinished in self.folder.glob(".step-*.tmp"):  # left by a kill while a checkpoint was being written
+            shutil.rmtree(unfinished)
         for path in self.found():
             try:
                 return self._load(path, model, stepper, batches)
