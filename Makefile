@@ -1,5 +1,5 @@
 # make tour | test | notebooks | lab : each sets everything up first; a second run does not install again.
-# The newest Python that torch's pinned release has a wheel for is chosen; PYTHON=… names another.
+# Python 3.11 is tried first; PYTHON=… names another interpreter (3.11 or newer).
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin

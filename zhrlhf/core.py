@@ -134,7 +134,7 @@ def _loads(data, where):
     except ValueError as error:
         raise UserError(f"{where}: {error}; write a number or null") from None
 
-# %% ../nbs/01_core.ipynb #b50b83d4
+# %% ../nbs/01_core.ipynb #fea5b63f
 def _open(path):
     "Open `path` for reading bytes; a missing file or a folder is a `UserError`"
     try:
@@ -149,8 +149,8 @@ def read_json(path):
         return _loads(file.read().removeprefix(b"\xef\xbb\xbf"), path)
 
 
-def read_jsonl(path):
-    "Yield the objects of a JSON-lines file; blank lines are passed over, errors name file and line"
+def read_jsonl(path, numbered=False):
+    "Yield the objects of a JSON-lines file, with their line numbers if `numbered`; blank lines are passed over, errors name file and line"
     with _open(path) as file:
         for number, line in enumerate(file, 1):
             line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
@@ -159,7 +159,7 @@ def read_jsonl(path):
             row = _loads(line.strip(), f"{path}, line {number}")
             if not isinstance(row, dict):
                 raise UserError(f"{path}, line {number}: a JSON object {{…}} is needed, found {type(row).__name__}")
-            yield row
+            yield (number, row) if numbered else row
 
 # %% ../nbs/01_core.ipynb #66cf9327
 def _swap(new, path):
@@ -351,13 +351,14 @@ def _check_same(out, now):
     if changed:
         raise UserError(f"{out}: was started with other settings: {', '.join(changed)}; give the recorded ones, or another --out")
 
-# %% ../nbs/01_core.ipynb #eb4abe9e
+# %% ../nbs/01_core.ipynb #33a1eaa9
 def open_run(out, settings, resume=False, free=()):
     "Make the run folder `out`, record the settings in config.json; out, resume and the `free` ones may change on resume"
     out, now = Path(out), _recorded(settings, free)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        used = any(not p.name.startswith(".") for p in out.iterdir())
+        names = {p.name for p in out.iterdir() if not p.name.startswith(".")}
+        used = bool(names - {"config.json", "versions.json"}) or names == {"config.json"}  # both alone: a run that never began
         if used and not resume:
             raise UserError(f"{out}: already holds files; add --resume to continue that run, or choose another --out")
         if used:

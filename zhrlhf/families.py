@@ -16,7 +16,7 @@ from pathlib import Path
 from .core import UserError, atomic_folder, read_json
 from .data.batches import IGNORE, Example
 
-# %% ../nbs/29_families.ipynb #1ba77fc5
+# %% ../nbs/29_families.ipynb #5c402905
 def decoder_prompt(tokenizer, prompt, prefix, room):
     "Ids of an open prompt, `<bos> prompt <sep> prefix`; at most `room` tokens, cut from the prompt's beginning."
     frame = 2 + len(prefix)
@@ -33,12 +33,12 @@ def decoder_answer(tokenizer, prompt, prefix, answer, max_length):
 
 
 def decoder_text(tokenizer, text, max_length):
-    "Rows of a document, `<bos> text <eos>`, cut into pieces of at most `max_length` tokens, nothing lost."
+    "Rows of a document, `<bos> text <eos>`, cut into pieces of at most `max_length` tokens; a last piece of one token has nothing to predict and is left out."
     ids = (tokenizer.bos_token_id, *text, tokenizer.eos_token_id)
     pieces = [ids[at:at + max_length] for at in range(0, len(ids), max_length)]
     return [Example(piece, piece) for piece in pieces if len(piece) > 1]
 
-# %% ../nbs/29_families.ipynb #fffcfe77
+# %% ../nbs/29_families.ipynb #f8cd9c5b
 @dataclass(frozen=True)
 class Family:
     "What one family of models does in its own way; everything else is shared."
@@ -52,7 +52,7 @@ class Family:
 
 
 FAMILIES = {f.name: f for f in [
-    Family("llama", ("llama", "qwen2", "mistral"), decoder_prompt, decoder_answer, decoder_text, "layers",
+    Family("llama", ("llama",), decoder_prompt, decoder_answer, decoder_text, "layers",
            ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")),
     Family("gpt2", ("gpt2",), decoder_prompt, decoder_answer, decoder_text, "h", ("c_attn", "c_proj", "c_fc")),
 ]}
@@ -72,7 +72,7 @@ def blocks_of(model):
     "The list of transformer blocks of a model, first to last."
     return getattr(model.base_model, family_of(model).blocks)
 
-# %% ../nbs/29_families.ipynb #d616deee
+# %% ../nbs/29_families.ipynb #7d13130c
 def encode(tokenizer, texts):
     "Ids of many texts, without special tokens added."
     return tokenizer(list(texts), add_special_tokens=False).input_ids if len(texts) else []
@@ -90,6 +90,8 @@ def prompt_examples(model, tokenizer, records, room):
     layout = family_of(model).prompt
     parts = zip(encode(tokenizer, [r.prompt for r in records]), encode(tokenizer, [r.prefix for r in records]))
     rows = [tuple(layout(tokenizer, prompt, prefix, room)) for prompt, prefix in parts]
+    if max(map(len, rows)) > room:
+        raise UserError(f"a prompt's frame and prefix alone take more than {room} tokens; allow longer prompts")
     return [Example(ids, (IGNORE,) * len(ids)) for ids in rows]
 
 
@@ -98,7 +100,7 @@ def text_examples(model, tokenizer, texts, max_length):
     layout = family_of(model).text
     return [e for ids in encode(tokenizer, texts) for e in layout(tokenizer, ids, max_length)]
 
-# %% ../nbs/29_families.ipynb #c5322fc6
+# %% ../nbs/29_families.ipynb #c76fb9ec
 SIZES = {
     "llama-tiny": dict(model_type="llama", hidden_size=192, num_hidden_layers=3, num_attention_heads=4, intermediate_size=512,
                        max_position_embeddings=256, tie_word_embeddings=True, initializer_range=0.07),
@@ -125,6 +127,8 @@ def new_model(size, tokenizer):
 
 def model_folder(folder):
     "The folder that holds a model's config.json: `folder` itself, or the `model` folder of a run."
+    if not str(folder):
+        raise UserError("no model folder given; name one that save_pretrained or a finished run has written")
     for path in (Path(folder) / "model", Path(folder)):
         if (path / "config.json").is_file() and "model_type" in read_json(path / "config.json"):
             return path
@@ -143,17 +147,30 @@ def quiet():
 def load_tokenizer(folder):
     "The tokenizer saved with a model."
     from transformers import AutoTokenizer
-    return AutoTokenizer.from_pretrained(model_folder(folder), local_files_only=True)
+    path = model_folder(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    except Exception as error:  # a damaged tokenizer.json raises whatever its parser likes
+        raise UserError(f"{path}: the tokenizer cannot be read ({str(error).splitlines()[0]:.200})") from error
+    missing = [name for name in ("pad", "bos", "eos", "sep") if getattr(tokenizer, f"{name}_token_id") is None]
+    if missing:
+        raise UserError(f"{path}: the tokenizer has no {' and no '.join(missing)} token; this family's layout needs it")
+    _special_ids(tokenizer)
+    return tokenizer
 
 
-def _load(folder, auto, **kwargs):
-    "Opens a folder with an Auto class in float32; only safetensors are read, no remote code is run."
+def _load(folder, auto, new_head=None, **kwargs):
+    "Opens a folder with an Auto class in float32; only safetensors are read, no remote code is run, no weight but `new_head` may be missing."
     path = model_folder(folder)
     quiet()
     try:
-        return auto.from_pretrained(path, local_files_only=True, use_safetensors=True, dtype="float32", **kwargs)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"{path}: the model cannot be read ({str(error).splitlines()[0]})") from error
+        model, info = auto.from_pretrained(path, local_files_only=True, use_safetensors=True, dtype="float32", output_loading_info=True, **kwargs)
+    except Exception as error:  # safetensors and transformers share no base class for a damaged file
+        raise UserError(f"{path}: the model cannot be read ({(str(error) or type(error).__name__).splitlines()[0]:.200})") from error
+    lacking = [name for name in info["missing_keys"] if new_head is None or not name.startswith(new_head)]
+    if lacking:
+        raise UserError(f"{path}: the weights lack {lacking[0]}" + (f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""))
+    return model
 
 
 def load_model(folder):
@@ -162,14 +179,14 @@ def load_model(folder):
     return _load(folder, AutoModelForCausalLM)
 
 
-def load_reward_model(folder):
-    "A one-label sequence classifier from a folder; from a language model's folder the head `score` is new."
+def load_reward_model(folder, new_head=False):
+    "A one-label sequence classifier from a folder; with `new_head` it may be a language model's folder, whose head `score` is then new."
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging as transformers_logging
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # a new head is what is asked for, not a reason to warn
     try:
-        return _load(folder, AutoModelForSequenceClassification, num_labels=1)
+        return _load(folder, AutoModelForSequenceClassification, "score" if new_head else None, num_labels=1)
     finally:
         transformers_logging.set_verbosity(level)
 

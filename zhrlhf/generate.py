@@ -18,7 +18,7 @@ from .data.records import Record, open_records
 from .families import load_model, load_tokenizer, prompt_examples
 from .training.loop import pick_device
 
-# %% ../nbs/40_generate.ipynb #9e031809
+# %% ../nbs/40_generate.ipynb #6298e2b3
 @dataclass(frozen=True)
 class Sampling:
     "How the next token is chosen. `top_k` 0 and `top_p` 1 keep the whole vocabulary; temperature 0 takes the most probable token."
@@ -46,12 +46,15 @@ PRESETS = {
 @torch.no_grad()
 def sample_batch(model, batch, sampling):
     "New ids [B, R] for a left-padded batch of prompts; ends when every row has, ids after a row's eos are pad."
+    from transformers import GenerationConfig
     width = batch["input_ids"].shape[1]
     mask = batch.get("attention_mask", torch.ones_like(batch["input_ids"]))
-    config = model.config
-    out = model.generate(input_ids=batch["input_ids"], attention_mask=mask, pad_token_id=config.pad_token_id,
-                         eos_token_id=config.eos_token_id, use_cache=True, **sampling.options())
-    return out[:, width:]
+    kept, ids = model.generation_config, {f"{name}_token_id": getattr(model.config, f"{name}_token_id") for name in ("pad", "bos", "eos")}
+    model.generation_config = GenerationConfig(**sampling.options(), **ids, use_cache=True)  # the folder's own settings would be mixed in
+    try:
+        return model.generate(input_ids=batch["input_ids"], attention_mask=mask)[:, width:]
+    finally:
+        model.generation_config = kept
 
 # %% ../nbs/40_generate.ipynb #b996dc9c
 def answer_text(tokenizer, ids):
@@ -87,7 +90,7 @@ def generate(model, tokenizer, records, sampling=PRESETS["plain"], batch_size=20
     model.train(training)
     return texts
 
-# %% ../nbs/40_generate.ipynb #7225c2b5
+# %% ../nbs/40_generate.ipynb #47d87f2f
 @dataclass(frozen=True)
 class GenerateSettings:
     "Answers prompts with a saved model."
@@ -108,6 +111,10 @@ def main(argv=None):
     s = parse(GenerateSettings, argv)
     if bool(s.prompt) == bool(s.data):
         raise UserError("give either --prompt or --data")
+    if s.batch_size < 1:
+        raise UserError(f"--batch-size {s.batch_size}: must be at least 1")
+    if s.out and Path(s.out).exists():
+        raise UserError(f"{s.out}: exists already; choose another --out")
     if s.preset not in PRESETS:
         raise UserError(f"--preset {s.preset}: known are {', '.join(PRESETS)}")
     records = [Record(s.prompt, (), s.prefix)] if s.prompt else open_records(s.data, s.seed)

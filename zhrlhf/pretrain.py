@@ -18,14 +18,14 @@ from .models.heads import lm_loss, mean_cross_entropy
 from .training.loop import pick_device
 from .training.watch import TrainingSettings, close_stage, evaluate, every, make_stepper, open_stage, train_in
 
-# %% ../nbs/41_pretrain.ipynb #6f20835b
+# %% ../nbs/41_pretrain.ipynb #9edd0287
 @dataclass(frozen=True)
 class PretrainSettings(TrainingSettings):
     "Continued pretraining on plain text."
     model: str = opt("llama-tiny", f"a size to start from scratch ({', '.join(SIZES)}) or a model folder to continue from")
     data: str = opt("poems:train", "text: a .txt file, JSON lines with a field text, or poems:train")
     eval_data: str = opt("poems:dev", "held-out text of the same kind")
-    max_length: int = opt(256, "tokens in a packed row; longer documents are cut into pieces, none is dropped")
+    max_length: int = opt(256, "tokens in a packed row; longer documents are cut into pieces")
     per_device_train_batch_size: int = opt(2, "packed rows in one micro-batch")
     learning_rate: float = opt(2e-3, "peak learning rate of AdamW")
 
@@ -38,9 +38,9 @@ def _start(name):
     return load_model(name), load_tokenizer(name)
 
 
-def train(settings, watch=()):
+def train(settings, watch=(), free=()):
     "Runs the stage in `settings.out`; returns its report. The model is saved in the folder `model` of the run."
-    folder, report = open_stage(settings)
+    folder, report = open_stage(settings, free)
     if report:
         return report
     model, tokenizer = _start(settings.model)
@@ -50,11 +50,11 @@ def train(settings, watch=()):
     batches = packed(train_rows, tokenizer.pad_token_id, settings.max_length, settings.rows_per_step, settings.seed, settings.per_device_train_batch_size)
     steps = settings.step_count(batches)
     measure = evaluate(lambda m: {"loss": mean_cross_entropy(m, held_out)})
-    run = train_in(folder, model, batches, lm_loss, make_stepper(settings, model, steps), steps,
+    run = train_in(folder, model, batches, lm_loss, make_stepper(settings, model, **settings.schedule(steps)), steps,
                    [every(settings.eval_steps, measure), *watch], settings.save_steps, settings.save_total_limit, "pretrain")
     save_model(folder / "model", model, tokenizer)
     loss = mean_cross_entropy(model, held_out)
-    return close_stage(folder, {"steps": run.step, "documents": len(train_rows), "eval_loss": loss, "perplexity": math.exp(loss)})
+    return close_stage(folder, {"steps": run.step, "rows": len(train_rows), "eval_loss": loss, "perplexity": math.exp(loss)})
 
 
 def main(argv=None):

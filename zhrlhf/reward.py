@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SHIFT', 'pair_loss', 'score_examples', 'score_records', 'score', 'record_pairs', 'pair_accuracy', 'RewardSettings',
-           'normalise', 'train', 'main']
+           'demonstration_rows', 'normalise', 'train', 'main']
 
 # %% ../nbs/51_reward.ipynb #9605eab8
 from dataclasses import dataclass
@@ -57,14 +57,15 @@ def score(model, tokenizer, prompts, answers, prefix="", max_length=256, batch_s
     "Scores [N] of answers to prompts given as plain texts; human demonstrations of the training prompts average 0."
     return score_records(model, tokenizer, [Record(p, (), prefix) for p in prompts], answers, max_length, batch_size)
 
-# %% ../nbs/51_reward.ipynb #3ac68a5e
+# %% ../nbs/51_reward.ipynb #33808c8b
 def record_pairs(model, tokenizer, records, max_length):
     "All usable (chosen, rejected) example pairs of the records; pairs that do not fit or became equal are dropped."
     texts = [(r, chosen, rejected) for r in records for chosen, rejected in r.pairs()]
     owners = [r for r, _, _ in texts]
     chosen = answer_examples(model, tokenizer, owners, [c for _, c, _ in texts], max_length)
     rejected = answer_examples(model, tokenizer, owners, [r for _, _, r in texts], max_length)
-    return [(c, r) for c, r in zip(chosen, rejected) if c and r and c != r]
+    whole = lambda row: row and row.input_ids[-1] == tokenizer.eos_token_id  # a cut answer would be scored without its end
+    return [(c, r) for c, r in zip(chosen, rejected) if whole(c) and whole(r) and c != r]
 
 
 def pair_accuracy(model, tokenizer, pairs):
@@ -72,14 +73,13 @@ def pair_accuracy(model, tokenizer, pairs):
     margins = score_examples(model, tokenizer, [c for c, _ in pairs]) - score_examples(model, tokenizer, [r for _, r in pairs])
     return {"accuracy": (margins > 0).float().mean().item(), "margin": margins.mean().item()}
 
-# %% ../nbs/51_reward.ipynb #8ca5e542
+# %% ../nbs/51_reward.ipynb #512f4690
 @dataclass(frozen=True)
 class RewardSettings(TrainingSettings):
     "Reward model from ranked answers."
     model: str = opt("", "folder of the SFT model to start from")
     data: str = opt("couplets:train", "records with two or more scored answers: a JSON-lines file, or couplets:train")
     eval_data: str = opt("couplets:dev", "held-out records")
-    max_length: int = opt(256, "tokens in a row; the prompt is cut at its beginning to fit")
     freeze: float = opt(0.7, "share of the transformer blocks, from the bottom, that is not trained (the embeddings with them)")
     per_device_train_batch_size: int = opt(96, "pairs in one micro-batch")
     learning_rate: float = opt(5e-4, "peak learning rate of AdamW")
@@ -93,30 +93,36 @@ def _pairs_of(model, tokenizer, source, settings):
     return pairs
 
 
-def normalise(model, tokenizer, records, max_length):
-    "Sets the shift so that the best answers of the records score 0 on average; returns the shift."
+def demonstration_rows(model, tokenizer, records, max_length, most=2000):
+    "The rows of the first `most` best answers that fit, on which the scores are normalised."
+    records = [r for r in records if r.answers][:most]
+    return [row for row in answer_examples(model, tokenizer, records, [r.best() for r in records], max_length) if row]
+
+
+def normalise(model, tokenizer, demonstrations):
+    "Sets the shift so that the demonstrations score 0 on average; returns the shift."
     setattr(model.config, SHIFT, 0.0)
-    shift = score_records(model, tokenizer, records, [r.best() for r in records], max_length).mean().item()
+    shift = score_examples(model, tokenizer, demonstrations).mean().item()
     setattr(model.config, SHIFT, shift)
     return shift
 
 
-def train(settings, watch=()):
+def train(settings, watch=(), free=()):
     "Runs the stage in `settings.out`; returns its report. The model is saved in the folder `model` of the run."
-    folder, report = open_stage(settings)
+    folder, report = open_stage(settings, free)
     if report:
         return report
-    tokenizer, model = load_tokenizer(settings.model), init_score_head(load_reward_model(settings.model))
+    tokenizer, model = load_tokenizer(settings.model), init_score_head(load_reward_model(settings.model, new_head=True))
     model.to(pick_device(settings.device)).train()
     pairs, held_out = (_pairs_of(model, tokenizer, source, settings) for source in (settings.data, settings.eval_data))
+    demonstrations = demonstration_rows(model, tokenizer, open_records(settings.data, settings.seed), settings.max_length)
     frozen = freeze_prefix(model, blocks_of(model), settings.freeze)
     batches = paired(pairs, tokenizer.pad_token_id, settings.rows_per_step, settings.seed, settings.per_device_train_batch_size)
     steps = settings.step_count(batches)
     measure = evaluate(lambda m: pair_accuracy(m, tokenizer, held_out))
-    run = train_in(folder, model, batches, pair_loss, make_stepper(settings, model, steps), steps,
+    run = train_in(folder, model, batches, pair_loss, make_stepper(settings, model, **settings.schedule(steps)), steps,
                    [every(settings.eval_steps, measure), *watch], settings.save_steps, settings.save_total_limit, "reward", ("loss", "accuracy"))
-    demonstrations = [r for r in open_records(settings.data, settings.seed)[:2000] if r.answers]
-    shift = normalise(model, tokenizer, demonstrations, settings.max_length)
+    shift = normalise(model, tokenizer, demonstrations)
     save_model(folder / "model", model, tokenizer)
     return close_stage(folder, {"steps": run.step, "pairs": len(pairs), "frozen_blocks": frozen, "shift": shift,
                                 **{f"eval_{k}": v for k, v in pair_accuracy(model, tokenizer, held_out).items()}})

@@ -18,14 +18,13 @@ from .models.heads import lm_loss, mean_cross_entropy
 from .training.loop import pick_device
 from .training.watch import TrainingSettings, close_stage, evaluate, every, make_stepper, open_stage, train_in
 
-# %% ../nbs/50_sft.ipynb #f4c8a117
+# %% ../nbs/50_sft.ipynb #c4636fce
 @dataclass(frozen=True)
 class SFTSettings(TrainingSettings):
     "Supervised fine-tuning on the best answer of each record."
     model: str = opt("", "folder of the pretrained model")
     data: str = opt("couplets:train", "records: a JSON-lines file, or couplets:train")
     eval_data: str = opt("couplets:dev", "held-out records")
-    max_length: int = opt(256, "tokens in a row; the prompt is cut at its beginning to fit")
     per_device_train_batch_size: int = opt(64, "rows in one micro-batch")
     learning_rate: float = opt(2e-3, "peak learning rate of AdamW")
 
@@ -43,9 +42,9 @@ def best_answers(model, tokenizer, source, max_length, seed=0):
     return usable
 
 
-def train(settings, watch=()):
+def train(settings, watch=(), free=()):
     "Runs the stage in `settings.out`; returns its report. The model is saved in the folder `model` of the run."
-    folder, report = open_stage(settings)
+    folder, report = open_stage(settings, free)
     if report:
         return report
     model, tokenizer = load_model(settings.model), load_tokenizer(settings.model)
@@ -55,7 +54,7 @@ def train(settings, watch=()):
     batches = bucketed(rows, tokenizer.pad_token_id, settings.rows_per_step, settings.seed, settings.per_device_train_batch_size)
     steps = settings.step_count(batches)
     measure = evaluate(lambda m: {"loss": mean_cross_entropy(m, held_out)})
-    run = train_in(folder, model, batches, lm_loss, make_stepper(settings, model, steps), steps,
+    run = train_in(folder, model, batches, lm_loss, make_stepper(settings, model, **settings.schedule(steps)), steps,
                    [every(settings.eval_steps, measure), *watch], settings.save_steps, settings.save_total_limit, "sft")
     save_model(folder / "model", model, tokenizer)
     loss = mean_cross_entropy(model, held_out)

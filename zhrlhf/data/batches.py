@@ -86,7 +86,7 @@ def collate_packed(rows, pad_id, row_length):
         batch["position_ids"][r, at:] = torch.arange(row_length - at)
     return batch | {"weight": float(sum(e.targets for row in rows for e in row))}
 
-# %% ../../nbs/13_data.batches.ipynb #b1373016
+# %% ../../nbs/13_data.batches.ipynb #bca4f2a8
 class Batches:
     "Optimizer steps from a data set: `at(step)` is a pure function of (data, seed, step); iterating starts at `start`."
 
@@ -94,6 +94,8 @@ class Batches:
         "`build(list of items) -> micro-batch`; `lengths` group items of similar length; `batch_size` items make one step."
         if not len(items):
             raise UserError("no usable example; check the data file and the maximal length")
+        if batch_size < 1:
+            raise UserError(f"a batch of {batch_size} rows; the batch size is at least 1")
         self.items, self.build, self.batch_size, self.seed = items, build, batch_size, seed
         self.lengths = np.asarray(lengths) if lengths is not None else np.zeros(len(items), dtype=int)
         self.micro, self.start = micro_batch_size or batch_size, 0

@@ -42,7 +42,7 @@ class Record:
         "The JSON form, without the optional fields that are not set."
         return {k: v for k, v in asdict(self).items() if v is not None}
 
-# %% ../../nbs/11_data.records.ipynb #8d4ad705
+# %% ../../nbs/11_data.records.ipynb #ad3d5ddd
 def _answer(item, where):
     "One entry of `answers`: an object with a text and, optionally, a score."
     if not isinstance(item, dict) or not isinstance(item.get("answer"), str):
@@ -69,7 +69,7 @@ def parse_record(item, where="record"):
 
 def read_records(path):
     "All records of a JSON-lines file; an empty file is an error, since no stage can use one."
-    rows = [parse_record(item, f"{path}:{n}") for n, item in enumerate(read_jsonl(path), 1)]
+    rows = [parse_record(item, f"{path}:{n}") for n, item in read_jsonl(path, numbered=True)]
     if not rows:
         raise UserError(f"{path}: holds no record; give a JSON-lines file with one record a line")
     return rows
@@ -79,14 +79,14 @@ def write_records(path, records):
     "Writes records as JSON lines, atomically."
     write_jsonl(path, (r.to_dict() for r in records))
 
-# %% ../../nbs/11_data.records.ipynb #46b923d1
-def couplet_records(split="train", seed=0, limit=None):
+# %% ../../nbs/11_data.records.ipynb #f585c9b4
+def couplet_records(split="train", seed=0):
     "Couplets of a split as records: the true lower line 1, two others of the same length 0, one of another length −1."
     pairs, rng = couplets.load(split), random.Random(f"{seed} {split}")
     by_length = {}
     for pair in pairs:
         by_length.setdefault(len(pair.lower), []).append(pair.lower)
-    return [_couplet_record(pair, by_length, rng) for pair in pairs[:limit]]
+    return [_couplet_record(pair, by_length, rng) for pair in pairs]
 
 
 def _couplet_record(pair, by_length, rng):
@@ -96,7 +96,7 @@ def _couplet_record(pair, by_length, rng):
     scored = [Answer(pair.lower, 1.0), *(Answer(low, 0.0) for low in same), Answer(other, -1.0)]
     return Record(f"上联：{pair.upper}", tuple(scored), "下联：", data_type="couplet")
 
-# %% ../../nbs/11_data.records.ipynb #cf0df703
+# %% ../../nbs/11_data.records.ipynb #e2ae14b9
 def open_records(source, seed=0):
     "Records from a JSON-lines file or from the embedded corpus, `couplets:train`, `couplets:dev` or `couplets:test`."
     name, _, split = str(source).partition(":")
@@ -124,9 +124,16 @@ def open_texts(source):
             raise UserError(f"{source}: the embedded poems have the splits {', '.join(couplets.SPLITS)}; say poems:train")
         return couplets.load_poems(split)
     if str(source).endswith(".txt"):
-        return _lines(source)
-    texts = [row.get("text") for row in read_jsonl(source)]
-    for n, text in enumerate(texts, 1):
-        if not isinstance(text, str):
-            raise UserError(f'{source}:{n}: a pretraining row needs a text field "text"')
+        texts = _lines(source)
+    else:
+        texts = [_text(row, f"{source}:{n}") for n, row in read_jsonl(source, numbered=True)]
+    if not texts:
+        raise UserError(f"{source}: holds no text")
     return texts
+
+
+def _text(row, where):
+    "The text of one pretraining row."
+    if not isinstance(row.get("text"), str):
+        raise UserError(f'{where}: a pretraining row needs a text field "text"')
+    return row["text"]

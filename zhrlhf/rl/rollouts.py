@@ -4,14 +4,19 @@
 
 # %% auto #0
 __all__ = ['assemble', 'rollout', 'rows_of', 'response_texts', 'per_token', 'response_logprobs', 'logprobs_and_entropy',
-           'response_values', 'kl_terms', 'at_last_token', 'token_rewards']
+           'response_values', 'kl_terms', 'at_last_token', 'token_rewards', 'model_scorer', 'function_scorer', 'spread',
+           'named_function']
 
-# %% ../../nbs/52_rl.rollouts.ipynb #2e1be121
+# %% ../../nbs/52_rl.rollouts.ipynb #e9b4a494
+import math
+
 import torch
 
+from ..core import UserError
 from ..data.batches import IGNORE, collate, to_device
 from ..generate import sample_batch
-from ..models.heads import label_logits, label_logprobs, token_scores
+from ..models.heads import label_logits, label_logprobs, last_scores, token_scores
+from ..reward import SHIFT
 
 # %% ../../nbs/52_rl.rollouts.ipynb #a60d8c52
 def assemble(prompts, response, eos_id, pad_id):
@@ -88,3 +93,62 @@ def at_last_token(scores, mask):
 def token_rewards(task, kl, mask, beta):
     "R_t = task_t − β·k1_t at real tokens [B, R], zero elsewhere."
     return (task - beta * kl) * mask
+
+# %% ../../nbs/52_rl.rollouts.ipynb #c746cb4a
+def model_scorer(model):
+    "Scores by a reward model: its normalised score at the last real token."
+    shift = getattr(model.config, SHIFT, 0.0)
+
+    def score(records, texts, batch):
+        return at_last_token(last_scores(model, batch) - shift, batch["mask"])
+    return score
+
+
+def function_scorer(function):
+    "Scores by a function (prompt, answer) -> number, or list of one number a character and one for the end."
+    def score(records, texts, batch):
+        rewards = torch.zeros(batch["mask"].shape)
+        for row, (record, tokens) in enumerate(zip(records, texts)):
+            value = function(record.prompt, "".join(tokens))
+            if isinstance(value, (list, tuple)):
+                spread(rewards[row], [_number(v, record) for v in value], tokens)
+            else:
+                rewards[row, int(batch["mask"][row].sum()) - 1] = _number(value, record)
+        return rewards.to(batch["mask"].device)
+    return score
+
+
+def _number(value, record):
+    "A finite float, or an error that names the prompt."
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"the reward function gave {value!r:.60} for the prompt {record.prompt!r:.60}; it should give a finite number, or a list of them")
+    return number
+
+
+def spread(row, values, tokens):
+    "Adds one value a character, and one for the end, to the tokens they belong to."
+    sizes = [len(t) for t in tokens]
+    if len(values) != sum(sizes) + 1:
+        raise UserError(f"the reward function gave {len(values)} numbers for an answer of {sum(sizes)} characters; it should give one a character and one for the end")
+    at = 0
+    for t, size in enumerate(sizes):
+        row[t] += sum(values[at:at + size])
+        at += size
+    row[min(len(tokens), len(row) - 1)] += values[-1]  # at eos; at the last token if the answer was cut off
+
+
+def named_function(name):
+    "The function behind `module:name`, such as zhrlhf.data.couplets:rule_reward."
+    import importlib
+    module, _, attribute = name.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError):
+        function = None
+    if not callable(function):
+        raise UserError(f"--reward-function {name}: not found; write module:name, such as zhrlhf.data.couplets:rule_reward")
+    return function

@@ -16,7 +16,7 @@ import torch
 from ..core import UserError
 from ..data.batches import to_device
 
-# %% ../../nbs/30_training.loop.ipynb #f0bea224
+# %% ../../nbs/30_training.loop.ipynb #1e85bc9b
 @dataclass
 class Run:
     "The state of one `fit`: watchers read it, and may set `stop` or add to `metrics`."
@@ -49,8 +49,9 @@ def _step(model, micro_batches, loss_fn, stepper):
         for name, value in {"loss": loss, **metrics}.items():
             sums[f"{kind}/{name}" if kind else name] += torch.as_tensor(value).detach() / totals[kind]
     means = stepper.total({name: float(value) for name, value in sums.items()})
-    if not math.isfinite(means.get("loss", 0.0)):
-        raise UserError(f"the loss became {means['loss']}; lower the learning rate, or look at the batch of this step")
+    broken = [name for name, value in means.items() if name.endswith("loss") and not math.isfinite(value)]
+    if broken:
+        raise UserError(f"the {broken[0]} became {means[broken[0]]}; lower the learning rate, or look at the batch of this step")
     return means | stepper.step()
 
 
@@ -68,7 +69,7 @@ def fit(model, batches, loss_fn, stepper, steps, watch=(), start=0):
             look(run)
     return run
 
-# %% ../../nbs/30_training.loop.ipynb #784dce9e
+# %% ../../nbs/30_training.loop.ipynb #7d2d810f
 class TorchStepper:
     "Backward, clip, update and schedule in plain torch, one process."
 
@@ -125,6 +126,8 @@ def pick_device(name="auto"):
         device = torch.device(name)
     except RuntimeError:
         raise UserError(f"--device {name}: no such device; say auto, cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"--device {name}: this machine has no CUDA GPU; say --device cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device {name}: not supported; say auto, cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA GPUs; say --device cpu")
     return device
