@@ -13,9 +13,9 @@ import io
 import warnings
 from functools import cache
 
-# %% ../nbs/02_plots.ipynb #c1363671
+# %% ../nbs/02_plots.ipynb #7fe13c6c
 PALETTE = {"pretrain": "#0072B2", "sft": "#E69F00", "reward": "#009E73", "ppo": "#D55E00",
-           "human": "#222222", "baseline": "#8A8A8A", "bad": "#CC79A7", "learnt": "#CC79A7"}
+           "human": "#222222", "baseline": "#8A8A8A", "bad": "#CC79A7", "learnt": "#AA3377"}
 SPARE = ("#56B4E9", "#7A5195", "#8C6D31", "#117A65")
 
 

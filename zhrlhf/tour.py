@@ -256,7 +256,7 @@ def table_text(report):
         lines.append(f"{a['upper']}   pretrain {a['pretrain']}   sft {a['sft']}   ppo-rule {a['ppo-rule']}   ppo-learnt {a['ppo-learnt']}")
     return "\n".join(lines)
 
-# %% ../nbs/70_tour.ipynb #3597e7da
+# %% ../nbs/70_tour.ipynb #200caa9f
 def loss_figure(out):
     "Training and held-out loss of pretraining and SFT, and the reward model's accuracy, side by side."
     axes = panels(3, width=3.6)
@@ -300,6 +300,8 @@ def verdict(report):
             f"On the learnt reward alone the mean score went from {scores['sft']:+.2f} to {scores['ppo-learnt']:+.2f} (poets: {scores['human']:+.2f}) and the share from {share['sft']:.2f} to {share['ppo-learnt']:.2f}. ")
     if scores["ppo-learnt"] > scores["human"] and share["ppo-learnt"] < share["sft"]:
         return told + "Better than the poets in the eyes of the reward model, worse by the rules: the reward is hacked. Look at reward, KL, rules and cross-entropy side by side."
+    if scores["ppo-learnt"] > scores["sft"] and share["ppo-learnt"] < share["sft"]:
+        return told + "The score rose while the lines got worse by the rules: the reward is being hacked, though it has not passed the poets' mean."
     return told + "The reward model was not outwitted in this run."
 
 
