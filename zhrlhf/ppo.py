@@ -6,7 +6,7 @@
 __all__ = ['GATE', 'policy_loss', 'value_loss', 'ActorCritic', 'check_gate', 'ppo_loss', 'PPOSettings', 'Collector',
            'rollout_metrics', 'Experience', 'adapt', 'experience', 'build', 'train', 'last_update', 'main']
 
-# %% ../nbs/54_ppo.ipynb #98af74be
+# %% ../nbs/54_ppo.ipynb #b0cf18b2
 import time
 from dataclasses import dataclass
 
@@ -19,8 +19,7 @@ from .data.batches import Batches
 from .data.records import open_records
 from .families import blocks_of, load_model, load_reward_model, load_tokenizer, prompt_examples, save_model
 from .generate import Sampling
-from .models.heads import freeze_prefix
-from .reward import SHIFT
+from .models.heads import freeze_prefix, score_shift
 from .rl.advantages import gae, whiten
 from .rl.rollouts import (at_last_token, function_scorer, kl_terms, logprobs_and_entropy, model_scorer, named_function,
                                 response_logprobs, response_texts, response_values, rollout, rows_of, token_rewards)
@@ -46,7 +45,7 @@ def value_loss(values, old_values, returns, mask, clip=0.2):
     loss = 0.5 * (torch.maximum(plain, bounded) * mask).sum()
     return loss, {"value_loss": loss.detach(), "value_clipfrac": ((bounded > plain) * mask).sum()}
 
-# %% ../nbs/54_ppo.ipynb #9fcc2242
+# %% ../nbs/54_ppo.ipynb #8067de18
 GATE = 1e-4  # largest |ρ − 1| at the first minibatch in float32; bf16 gets a hundred times more
 
 
@@ -56,7 +55,7 @@ class ActorCritic(nn.Module):
     def __init__(self, actor, critic):
         super().__init__()
         self.actor, self.critic = actor, critic
-        self.shift = getattr(critic.config, SHIFT, 0.0)
+        self.shift = score_shift(critic)
 
 
 def check_gate(logp, batch, dtype):
@@ -237,7 +236,7 @@ def experience(model, reference, scorer, tokenizer, records, settings):
     "The source of batches of a PPO run: an iterable of optimizer steps, sampled from `model.actor` as it learns."
     return Experience(Collector(model, reference, scorer, tokenizer, settings), records, settings)
 
-# %% ../nbs/54_ppo.ipynb #068e4d90
+# %% ../nbs/54_ppo.ipynb #11fa3af3
 def build(settings, tokenizer, actor, reference, critic, scorer, records):
     "Model, source of batches and stepper of a PPO run from its parts."
     model = ActorCritic(actor, critic).to(pick_device(settings.device)).eval()
@@ -265,7 +264,7 @@ def train(settings, watch=(), free=()):
     records = open_records(settings.data, settings.seed)
     model, source, stepper = build(settings, tokenizer, load_model(settings.actor), load_model(settings.actor), critic, scorer, records)
     run = train_in(folder, model, source, ppo_loss(settings), stepper, settings.updates * settings.steps_per_update, [source.observe, *watch],
-                   settings.save_steps, settings.save_total_limit, "ppo", ("score", "kl"))
+                   settings.save_steps, settings.save_total_limit, ("score", "kl"))
     save_model(folder / "model", model.actor, tokenizer)
     save_model(folder / "critic", model.critic, tokenizer)
     return close_stage(folder, {"steps": run.step, "updates": source.update, **last_update(folder)})

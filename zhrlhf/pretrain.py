@@ -18,7 +18,7 @@ from .models.heads import lm_loss, mean_cross_entropy
 from .training.loop import pick_device
 from .training.watch import TrainingSettings, close_stage, evaluate, every, make_stepper, open_stage, train_in
 
-# %% ../nbs/41_pretrain.ipynb #9edd0287
+# %% ../nbs/41_pretrain.ipynb #e3b61013
 @dataclass(frozen=True)
 class PretrainSettings(TrainingSettings):
     "Continued pretraining on plain text."
@@ -51,7 +51,7 @@ def train(settings, watch=(), free=()):
     steps = settings.step_count(batches)
     measure = evaluate(lambda m: {"loss": mean_cross_entropy(m, held_out)})
     run = train_in(folder, model, batches, lm_loss, make_stepper(settings, model, **settings.schedule(steps)), steps,
-                   [every(settings.eval_steps, measure), *watch], settings.save_steps, settings.save_total_limit, "pretrain")
+                   [every(settings.eval_steps, measure), *watch], settings.save_steps, settings.save_total_limit)
     save_model(folder / "model", model, tokenizer)
     loss = mean_cross_entropy(model, held_out)
     return close_stage(folder, {"steps": run.step, "rows": len(train_rows), "eval_loss": loss, "perplexity": math.exp(loss)})

@@ -18,7 +18,7 @@ from .models.heads import lm_loss, mean_cross_entropy
 from .training.loop import pick_device
 from .training.watch import TrainingSettings, close_stage, evaluate, every, make_stepper, open_stage, train_in
 
-# %% ../nbs/50_sft.ipynb #c4636fce
+# %% ../nbs/50_sft.ipynb #ddbe924f
 @dataclass(frozen=True)
 class SFTSettings(TrainingSettings):
     "Supervised fine-tuning on the best answer of each record."
@@ -55,7 +55,7 @@ def train(settings, watch=(), free=()):
     steps = settings.step_count(batches)
     measure = evaluate(lambda m: {"loss": mean_cross_entropy(m, held_out)})
     run = train_in(folder, model, batches, lm_loss, make_stepper(settings, model, **settings.schedule(steps)), steps,
-                   [every(settings.eval_steps, measure), *watch], settings.save_steps, settings.save_total_limit, "sft")
+                   [every(settings.eval_steps, measure), *watch], settings.save_steps, settings.save_total_limit)
     save_model(folder / "model", model, tokenizer)
     loss = mean_cross_entropy(model, held_out)
     return close_stage(folder, {"steps": run.step, "rows": len(rows), "eval_loss": loss, "perplexity": math.exp(loss)})

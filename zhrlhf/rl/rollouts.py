@@ -7,7 +7,7 @@ __all__ = ['assemble', 'rollout', 'rows_of', 'response_texts', 'per_token', 'res
            'response_values', 'kl_terms', 'at_last_token', 'token_rewards', 'model_scorer', 'function_scorer', 'spread',
            'named_function']
 
-# %% ../../nbs/52_rl.rollouts.ipynb #e9b4a494
+# %% ../../nbs/52_rl.rollouts.ipynb #59508e03
 import math
 
 import torch
@@ -15,8 +15,7 @@ import torch
 from ..core import UserError
 from ..data.batches import IGNORE, collate, to_device
 from ..generate import sample_batch
-from ..models.heads import label_logits, label_logprobs, last_scores, token_scores
-from ..reward import SHIFT
+from ..models.heads import label_logits, label_logprobs, last_scores, score_shift, token_scores
 
 # %% ../../nbs/52_rl.rollouts.ipynb #a60d8c52
 def assemble(prompts, response, eos_id, pad_id):
@@ -94,10 +93,10 @@ def token_rewards(task, kl, mask, beta):
     "R_t = task_t − β·k1_t at real tokens [B, R], zero elsewhere."
     return (task - beta * kl) * mask
 
-# %% ../../nbs/52_rl.rollouts.ipynb #c746cb4a
+# %% ../../nbs/52_rl.rollouts.ipynb #c957978f
 def model_scorer(model):
     "Scores by a reward model: its normalised score at the last real token."
-    shift = getattr(model.config, SHIFT, 0.0)
+    shift = score_shift(model)
 
     def score(records, texts, batch):
         return at_last_token(last_scores(model, batch) - shift, batch["mask"])

@@ -145,20 +145,20 @@ class Checkpoints:
             torch.cuda.set_rng_state_all(state["cuda"])
         return state["step"]
 
-# %% ../../nbs/31_training.watch.ipynb #1831be36
+# %% ../../nbs/31_training.watch.ipynb #a6b2da76
 def finished(folder):
     "The report of a finished stage, or None; report.json is the last thing a stage writes."
     path = Path(folder) / "report.json"
     return read_json(path) if path.exists() else None
 
 
-def train_in(folder, model, batches, loss_fn, stepper, steps, watch=(), save_steps=0, keep=2, title="train", shown=("loss",)):
+def train_in(folder, model, batches, loss_fn, stepper, steps, watch=(), save_steps=0, keep=2, shown=("loss",)):
     "Runs `fit` inside `folder`: resumes from its checkpoints, writes metrics.jsonl, shows a bar, saves every `save_steps`."
     folder, batches.start = Path(folder), 0
     checkpoints = Checkpoints(folder / "checkpoints", keep)
     start = checkpoints.restore(model, stepper, batches)
     log = MetricsLog(folder / "metrics.jsonl", start)
-    progress = Progress(title, steps, start, shown)
+    progress = Progress(folder.resolve().name, steps, start, shown)
     try:
         return fit(model, batches, loss_fn, stepper, steps, [*watch, log, every(save_steps, checkpoints.save), checkpoints.when_due, progress], start)
     finally:
