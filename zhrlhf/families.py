@@ -100,7 +100,7 @@ def text_examples(model, tokenizer, texts, max_length):
     layout = family_of(model).text
     return [e for ids in encode(tokenizer, texts) for e in layout(tokenizer, ids, max_length)]
 
-# %% ../nbs/29_families.ipynb #c76fb9ec
+# %% ../nbs/29_families.ipynb #0dbb8cfb
 SIZES = {
     "llama-tiny": dict(model_type="llama", hidden_size=192, num_hidden_layers=3, num_attention_heads=4, intermediate_size=512,
                        max_position_embeddings=256, tie_word_embeddings=True, initializer_range=0.07),
@@ -124,7 +124,7 @@ def new_model(size, tokenizer):
     config = AutoConfig.for_model(**SIZES[size], vocab_size=len(tokenizer), **_special_ids(tokenizer))
     return AutoModelForCausalLM.from_config(config)
 
-
+# %% ../nbs/29_families.ipynb #c7defdad
 def model_folder(folder):
     "The folder that holds a model's config.json: `folder` itself, or the `model` folder of a run."
     if not str(folder):
@@ -134,7 +134,7 @@ def model_folder(folder):
             return path
     raise UserError(f"{folder}: no model here (no config.json with a model_type); give a folder written by save_pretrained or a finished run")
 
-
+# %% ../nbs/29_families.ipynb #4d4ae467
 def quiet():
     "Keeps two libraries from talking over a stage's own progress bar: loading bars, and DeepSpeed's note that a CPU is a CPU."
     from transformers.utils import logging as transformers_logging
@@ -172,7 +172,7 @@ def _load(folder, auto, new_head=None, **kwargs):
         raise UserError(f"{path}: the weights lack {lacking[0]}" + (f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""))
     return model
 
-
+# %% ../nbs/29_families.ipynb #d2bd2259
 def load_model(folder):
     "A causal language model from a folder."
     from transformers import AutoModelForCausalLM

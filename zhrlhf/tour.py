@@ -256,7 +256,7 @@ def table_text(report):
         lines.append(f"{a['upper']}   pretrain {a['pretrain']}   sft {a['sft']}   ppo-rule {a['ppo-rule']}   ppo-learnt {a['ppo-learnt']}")
     return "\n".join(lines)
 
-# %% ../nbs/70_tour.ipynb #200caa9f
+# %% ../nbs/70_tour.ipynb #c7fdf95a
 def loss_figure(out):
     "Training and held-out loss of pretraining and SFT, and the reward model's accuracy, side by side."
     axes = panels(3, width=3.6)
@@ -304,7 +304,7 @@ def verdict(report):
         return told + "The score rose while the lines got worse by the rules: the reward is being hacked, though it has not passed the poets' mean."
     return told + "The reward model was not outwitted in this run."
 
-
+# %% ../nbs/70_tour.ipynb #5fec9523
 STYLE = """body{font:16px/1.6 system-ui,"Noto Sans CJK SC","Microsoft YaHei","PingFang SC",sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0;font-size:14px}td,th{padding:.25em .7em;border-bottom:1px solid #ddd;text-align:right}
 td:first-child,th:first-child{text-align:left}img{max-width:100%}h1,h2{font-weight:600}.note{color:#555}"""
