@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PALETTE', 'SPARE', 'CJK_FONTS', 'FONT_HINT', 'INVISIBLE', 'colour', 'chinese_font', 'style', 'panels', 'figure_uri',
-           'curves', 'bars', 'Html', 'html_table', 'token_table']
+           'curves', 'bars', 'Html', 'html_table', 'token_table', 'visibility']
 
 # %% ../nbs/02_plots.ipynb #982d18b1
 import base64
@@ -224,3 +224,20 @@ def token_table(tokens, labels=None, positions=None, title=None):
     head = f"<p>{html.escape(title)}</p>" if title else ""
     text = " ".join(f"[{t}]" if on else t for t, on in zip(shown, counted))
     return Html(f"{head}<table>{''.join(lines)}</table>", f"{title}: {text}" if title else text)
+
+# %% ../nbs/02_plots.ipynb #8bf27da1
+def visibility(visible, labels, title=None, ax=None):
+    "Draws a mask [T, T] of ones and zeros, a row for each query; `labels` name the T tokens. Returns the figure."
+    size = len(labels)
+    if [len(row) for row in visible] != [size] * size:
+        raise ValueError(f"visibility: {size} labels for a mask that is not {size} × {size}")
+    _warn_without_font(labels)
+    ax = ax or panels(1, 1.2 + 0.28 * size, 0.9 + 0.28 * size)[0]
+    ax.pcolormesh([[float(v) for v in row] for row in visible], cmap="Blues", vmin=0, vmax=1.4, edgecolors="white", linewidth=1)
+    ax.invert_yaxis()
+    ax.set(aspect="equal", title=title, xlabel="key", ylabel="query")
+    places = [i + 0.5 for i in range(size)]
+    ax.set_xticks(places, [str(label) for label in labels], rotation=90)
+    ax.set_yticks(places, [str(label) for label in labels])
+    ax.grid(False)
+    return ax.figure
