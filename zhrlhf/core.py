@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['DISK_TROUBLE', 'UserError', 'run_main', 'write_bytes', 'write_text', 'write_json', 'write_jsonl', 'read_json',
-           'read_jsonl', 'atomic_folder', 'seed_all', 'opt', 'parse', 'versions', 'open_run']
+           'read_jsonl', 'atomic_folder', 'seed_all', 'quiet', 'opt', 'parse', 'versions', 'open_run']
 
-# %% ../nbs/01_core.ipynb #5ae9dbd8
+# %% ../nbs/01_core.ipynb #f0299fe2
 import argparse
 import difflib
 import errno
 import json
+import logging
 import math
 import os
 import platform
@@ -207,6 +208,15 @@ def seed_all(seed):
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+# %% ../nbs/01_core.ipynb #2ebafcc5
+def quiet():
+    "Keeps two libraries from talking over a stage's own progress bar: loading bars, and DeepSpeed's note that a CPU is a CPU."
+    from transformers.utils import logging as transformers_logging
+    transformers_logging.disable_progress_bar()
+    logger = logging.getLogger("DeepSpeed")
+    if not logger.filters:
+        logger.addFilter(lambda record: "Setting accelerator to" not in record.getMessage())
 
 # %% ../nbs/01_core.ipynb #e1b158ee
 def opt(default, help):
