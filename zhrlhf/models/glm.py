@@ -51,7 +51,7 @@ def prefix_mask(context, queries, keys, padding=None):
         visible = visible & padding[:, None].bool() | (key == query)  # a pad that saw nothing would be NaN
     return visible[:, None]
 
-# %% ../../nbs/23_models.glm.ipynb #1b96b730
+# %% ../../nbs/23_models.glm.ipynb #4077029e
 class PrefixModel(NativeModel):
     "A backbone that sees a context in both directions; the family says which ids begin and mark the blank."
     lonely_rows_are_context = True   # a padded row without a start-of-piece: all context, or all causal
@@ -73,7 +73,7 @@ class PrefixModel(NativeModel):
             return prefix_mask(attention_mask.expand(rows), queries, keys)
         if seen and queries == 1 and attention_mask is None:
             return None
-        context = torch.zeros(rows, dtype=torch.long, device=self.device)
+        context = torch.zeros(rows, dtype=torch.long, device=self.device if input_ids is None else input_ids.device)
         if input_ids is not None and not seen:
             context = context_lengths(input_ids, self.start_and_blanks()[0])
             if attention_mask is None or not self.lonely_rows_are_context:
@@ -85,7 +85,8 @@ class PrefixModel(NativeModel):
         if position_ids is None or position_ids.dim() == 2:
             if seen:
                 raise ValueError("with a filled cache, positions [B, 2, Q] must be given; `generate` makes them")
-            order = running_count(attention_mask, shape, self.device) if position_ids is None else position_ids.expand(shape)
+            device = self.device if input_ids is None else input_ids.device
+            order = running_count(attention_mask, shape, device) if position_ids is None else position_ids.expand(shape)
             position_ids = torch.stack([order, 0 * order], 1) if input_ids is None else self.positions(input_ids, order)
         return position_ids, self.visible(attention_mask, shape, input_ids, seen)
 
