@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PRESETS', 'Sampling', 'sample_batch', 'answer_text', 'own_random', 'generate', 'GenerateSettings', 'main']
 
-# %% ../nbs/40_generate.ipynb #35cfc7cf
+# %% ../nbs/40_generate.ipynb #86c0a63e
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +14,12 @@ import torch
 
 from .core import UserError, opt, parse, run_main, write_jsonl
 from .data.batches import collate, to_device
+from .data.layouts import end_id
 from .data.records import Record, open_records
 from .families import load_model, load_tokenizer, prompt_examples
 from .training.loop import pick_device
 
-# %% ../nbs/40_generate.ipynb #6298e2b3
+# %% ../nbs/40_generate.ipynb #2d352386
 @dataclass(frozen=True)
 class Sampling:
     "How the next token is chosen. `top_k` 0 and `top_p` 1 keep the whole vocabulary; temperature 0 takes the most probable token."
@@ -49,18 +50,18 @@ def sample_batch(model, batch, sampling):
     from transformers import GenerationConfig
     width = batch["input_ids"].shape[1]
     mask = batch.get("attention_mask", torch.ones_like(batch["input_ids"]))
-    kept, ids = model.generation_config, {f"{name}_token_id": getattr(model.config, f"{name}_token_id") for name in ("pad", "bos", "eos")}
+    kept, ids = model.generation_config, {f"{name}_token_id": getattr(model.config, f"{name}_token_id", None) for name in ("pad", "bos", "eos")}
     model.generation_config = GenerationConfig(**sampling.options(), **ids, use_cache=True)  # the folder's own settings would be mixed in
     try:
         return model.generate(input_ids=batch["input_ids"], attention_mask=mask)[:, width:]
     finally:
         model.generation_config = kept
 
-# %% ../nbs/40_generate.ipynb #b996dc9c
+# %% ../nbs/40_generate.ipynb #a4007e1a
 def answer_text(tokenizer, ids):
     "The text of one answer: everything before the first eos, special tokens left visible."
     ids = [int(i) for i in ids]
-    end = ids.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in ids else len(ids)
+    end = ids.index(end_id(tokenizer)) if end_id(tokenizer) in ids else len(ids)
     return tokenizer.decode([i for i in ids[:end] if i != tokenizer.pad_token_id])
 
 

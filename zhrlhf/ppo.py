@@ -6,7 +6,7 @@
 __all__ = ['GATE', 'policy_loss', 'value_loss', 'ActorCritic', 'check_gate', 'ppo_loss', 'PPOSettings', 'Collector',
            'rollout_metrics', 'Experience', 'adapt', 'experience', 'build', 'train', 'last_update', 'main']
 
-# %% ../nbs/54_ppo.ipynb #b0cf18b2
+# %% ../nbs/54_ppo.ipynb #14079a82
 import time
 from dataclasses import dataclass
 
@@ -17,9 +17,9 @@ from torch import nn
 from .core import UserError, opt, parse, run_main
 from .data.batches import Batches
 from .data.records import open_records
-from .families import blocks_of, load_model, load_reward_model, load_tokenizer, prompt_examples, save_model
+from .families import freeze, load_model, load_reward_model, load_tokenizer, prompt_examples, save_model
 from .generate import Sampling
-from .models.heads import freeze_prefix, score_shift
+from .models.heads import score_shift
 from .rl.advantages import gae, whiten
 from .rl.rollouts import (at_last_token, function_scorer, kl_terms, logprobs_and_entropy, model_scorer, named_function,
                                 response_logprobs, response_texts, response_values, rollout, rows_of, token_rewards)
@@ -236,12 +236,12 @@ def experience(model, reference, scorer, tokenizer, records, settings):
     "The source of batches of a PPO run: an iterable of optimizer steps, sampled from `model.actor` as it learns."
     return Experience(Collector(model, reference, scorer, tokenizer, settings), records, settings)
 
-# %% ../nbs/54_ppo.ipynb #11fa3af3
+# %% ../nbs/54_ppo.ipynb #7de170e0
 def build(settings, tokenizer, actor, reference, critic, scorer, records):
     "Model, source of batches and stepper of a PPO run from its parts."
     model = ActorCritic(actor, critic).to(pick_device(settings.device)).eval()
     reference.to(pick_device(settings.device)).eval().requires_grad_(False)
-    freeze_prefix(critic, blocks_of(critic), settings.freeze)
+    freeze(critic, settings.freeze)
     source = experience(model, reference, scorer, tokenizer, records, settings)
     stepper = make_stepper(settings, {"actor": actor, "critic": critic}, schedule=lambda step: 1 - source.rollouts_done / settings.updates,
                            lr={"actor": settings.learning_rate, "critic": settings.critic_learning_rate})

@@ -5,24 +5,24 @@
 # %% auto #0
 __all__ = ['PretrainSettings', 'train', 'main']
 
-# %% ../nbs/41_pretrain.ipynb #2626ea3c
+# %% ../nbs/41_pretrain.ipynb #0afb64cd
 import math
 from dataclasses import dataclass
 
 from .core import opt, parse, run_main
-from .data.batches import in_order, packed
+from .data.batches import bucketed, in_order, packed
 from .data.records import open_texts
 from .data.tokenizers import couplet_tokenizer
-from .families import SIZES, load_model, load_tokenizer, new_model, save_model, text_examples
+from .families import PRESETS, family_of, load_model, load_tokenizer, new_model, save_model, text_examples
 from .models.heads import lm_loss, mean_cross_entropy
 from .training.loop import pick_device
 from .training.watch import TrainingSettings, close_stage, evaluate, every, make_stepper, open_stage, train_in
 
-# %% ../nbs/41_pretrain.ipynb #e3b61013
+# %% ../nbs/41_pretrain.ipynb #7452f64f
 @dataclass(frozen=True)
 class PretrainSettings(TrainingSettings):
     "Continued pretraining on plain text."
-    model: str = opt("llama-tiny", f"a size to start from scratch ({', '.join(SIZES)}) or a model folder to continue from")
+    model: str = opt("llama-tiny", f"a size to start from scratch (llama-tiny, pangu-nano, glm-nano, …) or a model folder to continue from")
     data: str = opt("poems:train", "text: a .txt file, JSON lines with a field text, or poems:train")
     eval_data: str = opt("poems:dev", "held-out text of the same kind")
     max_length: int = opt(256, "tokens in a packed row; longer documents are cut into pieces")
@@ -32,7 +32,7 @@ class PretrainSettings(TrainingSettings):
 
 def _start(name):
     "A new model of a named size with the embedded tokenizer, or a saved folder."
-    if name in SIZES:
+    if name in PRESETS:
         tokenizer = couplet_tokenizer()
         return new_model(name, tokenizer), tokenizer
     return load_model(name), load_tokenizer(name)
@@ -47,7 +47,11 @@ def train(settings, watch=(), free=()):
     model.to(pick_device(settings.device)).train()
     train_rows = text_examples(model, tokenizer, open_texts(settings.data), settings.max_length)
     held_out = in_order(text_examples(model, tokenizer, open_texts(settings.eval_data), settings.max_length), tokenizer.pad_token_id)
-    batches = packed(train_rows, tokenizer.pad_token_id, settings.max_length, settings.rows_per_step, settings.seed, settings.per_device_train_batch_size)
+    share = (settings.rows_per_step, settings.seed, settings.per_device_train_batch_size)
+    if family_of(model).packs:
+        batches = packed(train_rows, tokenizer.pad_token_id, settings.max_length, *share)
+    else:
+        batches = bucketed(train_rows, tokenizer.pad_token_id, *share)
     steps = settings.step_count(batches)
     measure = evaluate(lambda m: {"loss": mean_cross_entropy(m, held_out)})
     run = train_in(folder, model, batches, lm_loss, make_stepper(settings, model, **settings.schedule(steps)), steps,

@@ -6,7 +6,7 @@
 __all__ = ['pair_loss', 'score_examples', 'score_records', 'score', 'record_pairs', 'pair_accuracy', 'RewardSettings',
            'demonstration_rows', 'normalise', 'train', 'main']
 
-# %% ../nbs/51_reward.ipynb #60b2cef9
+# %% ../nbs/51_reward.ipynb #76b20ec0
 from dataclasses import dataclass
 
 import torch
@@ -14,9 +14,10 @@ import torch.nn.functional as F
 
 from .core import UserError, opt, parse, run_main
 from .data.batches import in_order, paired, to_device
+from .data.layouts import end_id
 from .data.records import Record, open_records
-from .families import answer_examples, blocks_of, load_reward_model, load_tokenizer, save_model
-from .models.heads import SHIFT, freeze_prefix, init_score_head, last_scores, score_shift
+from .families import answer_examples, freeze, load_reward_model, load_tokenizer, save_model
+from .models.heads import SHIFT, init_score_head, last_scores, score_shift
 from .training.loop import pick_device
 from .training.watch import TrainingSettings, close_stage, evaluate, every, make_stepper, open_stage, train_in
 
@@ -54,14 +55,14 @@ def score(model, tokenizer, prompts, answers, prefix="", max_length=256, batch_s
     "Scores [N] of answers to prompts given as plain texts; human demonstrations of the training prompts average 0."
     return score_records(model, tokenizer, [Record(p, (), prefix) for p in prompts], answers, max_length, batch_size)
 
-# %% ../nbs/51_reward.ipynb #33808c8b
+# %% ../nbs/51_reward.ipynb #ef1cfd1d
 def record_pairs(model, tokenizer, records, max_length):
     "All usable (chosen, rejected) example pairs of the records; pairs that do not fit or became equal are dropped."
     texts = [(r, chosen, rejected) for r in records for chosen, rejected in r.pairs()]
     owners = [r for r, _, _ in texts]
     chosen = answer_examples(model, tokenizer, owners, [c for _, c, _ in texts], max_length)
     rejected = answer_examples(model, tokenizer, owners, [r for _, _, r in texts], max_length)
-    whole = lambda row: row and row.input_ids[-1] == tokenizer.eos_token_id  # a cut answer would be scored without its end
+    whole = lambda row: row and row.input_ids[-1] == end_id(tokenizer)  # a cut answer would be scored without its end
     return [(c, r) for c, r in zip(chosen, rejected) if whole(c) and whole(r) and c != r]
 
 
@@ -70,7 +71,7 @@ def pair_accuracy(model, tokenizer, pairs):
     margins = score_examples(model, tokenizer, [c for c, _ in pairs]) - score_examples(model, tokenizer, [r for _, r in pairs])
     return {"accuracy": (margins > 0).float().mean().item(), "margin": margins.mean().item()}
 
-# %% ../nbs/51_reward.ipynb #3722bce1
+# %% ../nbs/51_reward.ipynb #b26c9e50
 @dataclass(frozen=True)
 class RewardSettings(TrainingSettings):
     "Reward model from ranked answers."
@@ -113,7 +114,7 @@ def train(settings, watch=(), free=()):
     model.to(pick_device(settings.device)).train()
     pairs, held_out = (_pairs_of(model, tokenizer, source, settings) for source in (settings.data, settings.eval_data))
     demonstrations = demonstration_rows(model, tokenizer, open_records(settings.data, settings.seed), settings.max_length)
-    frozen = freeze_prefix(model, blocks_of(model), settings.freeze)
+    frozen = freeze(model, settings.freeze)
     batches = paired(pairs, tokenizer.pad_token_id, settings.rows_per_step, settings.seed, settings.per_device_train_batch_size)
     steps = settings.step_count(batches)
     measure = evaluate(lambda m: pair_accuracy(m, tokenizer, held_out))

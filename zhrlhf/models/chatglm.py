@@ -7,9 +7,10 @@ __all__ = ['ALPHA', 'ChatGLMConfig', 'rotary_tables', 'rotate', 'ChatGLMAttentio
            'ChatGLMPreTrainedModel', 'ChatGLMModel', 'ChatGLMForConditionalGeneration',
            'ChatGLMForSequenceClassification', 'published_key']
 
-# %% ../../nbs/24_models.chatglm.ipynb #bbfeabf1
+# %% ../../nbs/24_models.chatglm.ipynb #19d2c3a6
 import torch
 import torch.nn.functional as F
+from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -18,7 +19,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from .glm import PrefixGenerationMixin, PrefixModel
 from .heads import WithLMHead, WithScore, attend
 
-# %% ../../nbs/24_models.chatglm.ipynb #191a4072
+# %% ../../nbs/24_models.chatglm.ipynb #4a6c2c89
+@strict
 class ChatGLMConfig(PreTrainedConfig):
     "Sizes and special ids of a ChatGLM-6B of the first version, named as in the published files."
     model_type = "chatglm"
@@ -120,7 +122,7 @@ class ChatGLMBlock(GradientCheckpointingLayer):
         z = self.post_attention_layernorm(ALPHA * y + self.attention(y, tables, mask, past_key_values))
         return ALPHA * z + self.mlp(z)
 
-# %% ../../nbs/24_models.chatglm.ipynb #5ad05873
+# %% ../../nbs/24_models.chatglm.ipynb #f63370c9
 class ChatGLMPreTrainedModel(PrefixModel):
     config: ChatGLMConfig
     lonely_rows_are_context = False
@@ -137,8 +139,7 @@ class ChatGLMPreTrainedModel(PrefixModel):
         if attention_mask is None or attention_mask.dim() != 4:
             return super().visible(attention_mask, shape, input_ids, seen)
         given = ~attention_mask if attention_mask.dtype == torch.bool else attention_mask
-        mask = super().visible(given, shape, input_ids, seen)
-        return mask | ~mask.any(-1, keepdim=True)
+        return super().visible(given, shape, input_ids, seen)
 
 # %% ../../nbs/24_models.chatglm.ipynb #d4e8a4eb
 class ChatGLMModel(ChatGLMPreTrainedModel):

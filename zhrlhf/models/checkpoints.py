@@ -6,7 +6,7 @@
 __all__ = ['UPSTREAM', 'TRACKERS', 'PAGES', 'LFS', 'FLOATS', 'weight_files', 'open_weights', 'Source', 'match', 'load_weights',
            'convert_weights']
 
-# %% ../../nbs/25_models.checkpoints.ipynb #08a9a3dc
+# %% ../../nbs/25_models.checkpoints.ipynb #d54df246
 import pickle
 import re
 from itertools import groupby, islice
@@ -15,14 +15,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from ..core import UserError, read_json, write_json
 
-# %% ../../nbs/25_models.checkpoints.ipynb #7d9fe75f
+# %% ../../nbs/25_models.checkpoints.ipynb #fb437a99
 UPSTREAM = "mp_rank_00_model_states.pt"                       # DeepSpeed writes <iteration>/mp_rank_00_model_states.pt
 TRACKERS = ("latest", "latest_checkpointed_iteration.txt")    # and one of these, which holds the name of the iteration
+
+
+def _few(items):
+    "The first three of `items`, for an error line."
+    return ", ".join(items[:3]) + ", …" * (len(items) > 3)
 
 
 def _indexed(index, ending):
@@ -45,7 +49,7 @@ def _numbered(folder, stem, ending):
         raise UserError(f"{folder}: parts of several sets, of {' and of '.join(totals)}; keep one set of {stem}-…{ending}")
     return [f"{stem}-{i + 1:05}-of-{total}{ending}" for total in totals for i in range(int(total))]
 
-# %% ../../nbs/25_models.checkpoints.ipynb #cd57308a
+# %% ../../nbs/25_models.checkpoints.ipynb #f27ac024
 def _plain_set(folder, stem, ending):
     "The weight files `stem``ending` of a folder, whole or in parts; [] if there are none."
     whole, index = folder / f"{stem}{ending}", folder / f"{stem}{ending}.index.json"
@@ -54,7 +58,7 @@ def _plain_set(folder, stem, ending):
         raise UserError(f"{folder}: holds {whole.name} and also parts ({names[0]} …); keep one of the two")
     lost = [name for name in names if not (folder / name).is_file()]
     if lost:
-        raise UserError(f"{folder}: {len(lost)} of {len(names)} weight files are missing ({', '.join(lost[:3])}{', …' * (len(lost) > 3)}); fetch them again")
+        raise UserError(f"{folder}: {len(lost)} of {len(names)} weight files are missing ({_few(lost)}); fetch them again")
     return [folder / name for name in names] or [whole] * whole.is_file()
 
 
@@ -64,14 +68,14 @@ def _upstream_set(folder):
     found = [p for p in sorted(folder.glob(f"*/{UPSTREAM}")) if not tags or p.parent.name in tags]
     found = [folder / UPSTREAM] if (folder / UPSTREAM).is_file() else found
     if len(found) > 1:
-        raise UserError(f"{folder}: several checkpoints ({', '.join(p.parent.name for p in found[:3])}); name the folder of one")
+        raise UserError(f"{folder}: several checkpoints ({_few([p.parent.name for p in found])}); name the folder of one")
     if found and len(ranks := sorted(found[0].parent.glob("mp_rank_*_model_states.pt"))) > 1:
         raise UserError(f"{found[0].parent}: split over {len(ranks)} model-parallel ranks; merge them with the upstream tool first")
     return found
 
 
 def weight_files(folder):
-    "The files that hold a model's weights, safetensors before .bin before upstream .pt; `UserError` if there are none, some are missing or several sets."
+    "The files that hold a model's weights: safetensors, else .bin, else upstream .pt; `UserError` if there are none, too few or several sets."
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give the folder that holds the model's files")
@@ -80,7 +84,7 @@ def weight_files(folder):
         raise UserError(f"{folder}: no weights here; looked for model.safetensors, pytorch_model.bin, their parts, and {UPSTREAM}")
     return files
 
-# %% ../../nbs/25_models.checkpoints.ipynb #4234cd09
+# %% ../../nbs/25_models.checkpoints.ipynb #2978b8d6
 PAGES = (b"<!doctype", b"<html", b"<?xml")
 LFS = b"version https://git-lfs.github.com/"
 
@@ -108,19 +112,20 @@ def _plain(path, state):
     if not isinstance(state, dict) or not state:
         raise UserError(f"{path}: holds {'nothing' if isinstance(state, dict) else f'a {type(state).__name__}'}; a dictionary of tensors is needed")
     for key, value in state.items():
-        dense = type(value) in (torch.Tensor, nn.Parameter) and value.layout == torch.strided and value.device.type == "cpu"
+        dense = type(value) in (torch.Tensor, torch.nn.Parameter) and value.layout == torch.strided and value.device.type == "cpu"
         if not isinstance(key, str) or not dense or value.is_quantized:
-            kind = "quantised, sparse or empty tensor" if isinstance(value, torch.Tensor) else type(value).__name__
-            raise UserError(f"{path}: entry {key!r} is a {kind}; only a dictionary of plain tensors can be used")
+            kind = "a quantised, sparse or empty tensor" if isinstance(value, torch.Tensor) else f"of type {type(value).__name__}"
+            raise UserError(f"{path}: entry {key!r} is {kind}; only a dictionary of plain tensors can be used")
     return {key: value.detach().resolve_neg() for key, value in state.items()}
 
-# %% ../../nbs/25_models.checkpoints.ipynb #c680610c
+# %% ../../nbs/25_models.checkpoints.ipynb #8b9e523e
 def _stored(path, head):
     "What a weight file holds, mapped and not read; anything but data in a pickle makes the interpreter stop before it runs."
     if path.suffix == ".safetensors":
         from safetensors import safe_open
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}
+            keys = file.keys()
+            return {key: file.get_tensor(key) for key in keys}
     mapped = head.startswith(b"PK\x03\x04")                   # the older format, no zip, cannot be mapped and is read whole
     return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
 
@@ -174,16 +179,16 @@ def _same(one, two, piece=2**20):
     pairs = zip(*(torch.atleast_1d(files[s.file][s.key]).split(rows) for s in (one, two)))
     return all(torch.allclose(a.double(), b.double(), rtol=0, atol=0, equal_nan=True) for a, b in pairs)
 
-# %% ../../nbs/25_models.checkpoints.ipynb #76ed309d
+# %% ../../nbs/25_models.checkpoints.ipynb #0081dd59
 def match(files, rename, shapes, tied=None):
     "The plan, a list of `Source`: `rename(key)` is a key's name in the model (None: not needed), `shapes` what the model has, `tied` {alias: name}."
     tied = tied or {}
     sources = [Source(name, file, key, tuple(tensor.shape), tensor.dtype)
                for file in files for key, tensor in open_weights(file).items() if (name := rename(key)) is not None]
-    faults = [f"{len(items)} {kind} ({', '.join(items[:3])}{', …' * (len(items) > 3)})"
-              for kind, items in _faults(sources, shapes, tied).items() if items]
+    faults = [f"{len(items)} {kind} ({_few(items)})" for kind, items in _faults(sources, shapes, tied).items() if items]
     if faults:
-        raise UserError(f"{files[0].parent}: the weights do not fit the model, {'; '.join(faults)}; are they of the model that config.json describes?")
+        raise UserError(f"{files[0].parent}: the weights do not fit the model, {'; '.join(faults)}; "
+                        "are they of the model that config.json describes?")
     plan = {source.name: source for source in sources}
     for alias, name in tied.items():
         if alias in plan and name in plan and not _same(plan[alias], plan[name]):

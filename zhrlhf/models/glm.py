@@ -7,9 +7,10 @@ __all__ = ['prefix_positions', 'context_lengths', 'running_count', 'prefix_mask'
            'GLMConfig', 'GLMAttention', 'GLMMLP', 'GLMBlock', 'GLMPreTrainedModel', 'GLMTransformer', 'GLMModel',
            'GLMForConditionalGeneration', 'GLMForSequenceClassification', 'GLMForMultipleChoice', 'published_key']
 
-# %% ../../nbs/23_models.glm.ipynb #2e4f3fe3
+# %% ../../nbs/23_models.glm.ipynb #f6e1f458
 import torch
 import torch.nn.functional as F
+from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.generation import GenerationMixin
@@ -51,7 +52,7 @@ def prefix_mask(context, queries, keys, padding=None):
         visible = visible & padding[:, None].bool() | (key == query)  # a pad that saw nothing would be NaN
     return visible[:, None]
 
-# %% ../../nbs/23_models.glm.ipynb #4077029e
+# %% ../../nbs/23_models.glm.ipynb #5f40d5af
 class PrefixModel(NativeModel):
     "A backbone that sees a context in both directions; the family says which ids begin and mark the blank."
     lonely_rows_are_context = True   # a padded row without a start-of-piece: all context, or all causal
@@ -68,7 +69,8 @@ class PrefixModel(NativeModel):
         "The mask [B, 1, Q, K] for attention, or None if a single query sees all; `seen` columns are cached already."
         (rows, queries), keys = shape, seen + shape[1]
         if attention_mask is not None and attention_mask.dim() == 4:
-            return attention_mask[:, :, -queries:, -keys:].bool()
+            mask = attention_mask[:, :, -queries:, -keys:].bool()
+            return mask | ~mask.any(-1, keepdim=True)  # a query without any key would be NaN on some devices
         if attention_mask is not None and attention_mask.dim() == 1:
             return prefix_mask(attention_mask.expand(rows), queries, keys)
         if seen and queries == 1 and attention_mask is None:
@@ -110,7 +112,8 @@ class PrefixGenerationMixin(GenerationMixin):
         return super().prepare_inputs_for_generation(
             input_ids, next_sequence_length=next_sequence_length, attention_mask=attention_mask, position_ids=position_ids[..., :width], **kwargs)
 
-# %% ../../nbs/23_models.glm.ipynb #8f6bb276
+# %% ../../nbs/23_models.glm.ipynb #84064489
+@strict
 class GLMConfig(PreTrainedConfig):
     "Sizes and special ids of a GLM-chinese model, named as in the published files; ids not given follow `pad_token_id`."
     model_type = "glm_chinese"   # transformers' own `glm` is another model

@@ -4,19 +4,20 @@
 
 # %% auto #0
 __all__ = ['NATIVES', 'LEFT_OUT', 'GONE', 'Native', 'native_of', 'native_config', 'stored_shapes', 'blueprint', 'weight_plan',
-           'open_native', 'upstream_fields']
+           'open_native', 'upstream_fields', 'convert']
 
-# %% ../../nbs/27_models.native.ipynb #549931f0
+# %% ../../nbs/27_models.native.ipynb #8840f485
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from ..core import UserError, read_json
+from ..core import UserError, atomic_folder, read_json
 from ..data.tokenizers import ChatGLMTokenizer, GLMChineseTokenizer, PanguTokenizer
 from . import chatglm, glm, pangu
-from .checkpoints import load_weights, match, open_weights, weight_files
+from .checkpoints import convert_weights, load_weights, match, open_weights, weight_files
 from .heads import init_score_head
 
 # %% ../../nbs/27_models.native.ipynb #c339de51
@@ -55,7 +56,7 @@ def native_of(fields):
         raise UserError("this config.json is of ChatGLM2 or later (no position_encoding_2d); only the first version is known")
     return next((native for native in NATIVES if native.describes(fields)), None)
 
-# %% ../../nbs/27_models.native.ipynb #25bb6d98
+# %% ../../nbs/27_models.native.ipynb #61e63d73
 LEFT_OUT = ("model_type", "auto_map", "architectures", "tokenizer_class", "torch_dtype", "dtype", "transformers_version", "_name_or_path")
 
 
@@ -65,7 +66,7 @@ def native_config(native, fields, **changes):
     try:
         return native.config(**{**kept, **changes})
     except Exception as error:  # the library validates types in its own error classes
-        raise UserError(f"config.json: {str(error).splitlines()[0]:.200}") from error
+        raise UserError(f"config.json: {' '.join(str(error).split()):.200}") from error
 
 # %% ../../nbs/27_models.native.ipynb #f46c34ee
 def stored_shapes(files):
@@ -120,3 +121,31 @@ def upstream_fields(files):
     layers = sum(key.endswith(".input_layernorm.weight") for key in shapes)
     return {"model_type": "glm", "block_position_encoding": True, "vocab_size": words[0], "hidden_size": words[1], "num_layers": layers,
             "num_attention_heads": words[1] // 64, "max_sequence_length": places[0] - 1}
+
+# %% ../../nbs/27_models.native.ipynb #27d2f2bb
+def convert(src, dst, dtype="", shard_size=2 * 2**30):
+    "Turns a published folder into one that the Auto classes open; weights keep their type unless `dtype` is given. Returns `dst`."
+    src, dst = Path(src), Path(dst)
+    if dst.exists():
+        raise UserError(f"{dst}: exists already; choose another folder")
+    files = weight_files(src)
+    fields = read_json(src / "config.json") if (src / "config.json").is_file() else upstream_fields(files)
+    model, rename = blueprint(src, fields, files)
+    plan, tokenizer = weight_plan(model, files, rename), _tokenizer_beside(src, fields)
+    with atomic_folder(dst) as part:
+        convert_weights(plan, part, shard_size, getattr(torch, dtype) if dtype else None)
+        model.config.architectures, model.config.dtype = [type(model).__name__], dtype or plan[0].dtype
+        model.config.save_pretrained(part)
+        if model.can_generate():
+            model.generation_config.save_pretrained(part)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(part)
+    return dst
+
+
+def _tokenizer_beside(src, fields):
+    "The tokenizer whose files lie in a folder, or None."
+    native = native_of(fields)
+    if native and (src / native.tokenizer.vocab_files_names["vocab_file"]).is_file():
+        return native.tokenizer.from_pretrained(src, local_files_only=True)
+    return AutoTokenizer.from_pretrained(src, local_files_only=True) if (src / "tokenizer.json").is_file() else None

@@ -6,8 +6,9 @@
 __all__ = ['PanguConfig', 'PanguAttention', 'PanguMLP', 'PanguBlock', 'PanguPreTrainedModel', 'PanguModel', 'PanguForCausalLM',
            'PanguForSequenceClassification', 'published_key']
 
-# %% ../../nbs/22_models.pangu.ipynb #209a1930
+# %% ../../nbs/22_models.pangu.ipynb #e8e02992
 import torch
+from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers import initialization as init
 from transformers.activations import ACT2FN
@@ -19,7 +20,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from .heads import NativeModel, WithLMHead, WithScore, attend
 
-# %% ../../nbs/22_models.pangu.ipynb #a342b14a
+# %% ../../nbs/22_models.pangu.ipynb #7369f738
+@strict
 class PanguConfig(PreTrainedConfig):
     "Sizes and special ids of a Pangu-α model, named as in the published files."
     model_type = "pangu"

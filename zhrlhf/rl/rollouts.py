@@ -7,17 +7,18 @@ __all__ = ['assemble', 'rollout', 'rows_of', 'response_texts', 'per_token', 'res
            'response_values', 'kl_terms', 'at_last_token', 'token_rewards', 'model_scorer', 'function_scorer', 'spread',
            'named_function']
 
-# %% ../../nbs/52_rl.rollouts.ipynb #59508e03
+# %% ../../nbs/52_rl.rollouts.ipynb #99f845c1
 import math
 
 import torch
 
 from ..core import UserError
 from ..data.batches import IGNORE, collate, to_device
+from ..data.layouts import end_id
 from ..generate import sample_batch
 from ..models.heads import label_logits, label_logprobs, last_scores, score_shift, token_scores
 
-# %% ../../nbs/52_rl.rollouts.ipynb #a60d8c52
+# %% ../../nbs/52_rl.rollouts.ipynb #ad5e9b3c
 def assemble(prompts, response, eos_id, pad_id):
     "A rollout from left-padded prompts (a collated batch) and sampled ids [B, R]: model inputs, labels and `mask` [B, R]."
     before_end = (response == eos_id).long().cumsum(1) - (response == eos_id).long() == 0  # no eos earlier in the row
@@ -36,7 +37,7 @@ def rollout(model, tokenizer, examples, sampling):
     "Samples one response to every prompt example and assembles the rollout; the model should be in eval mode."
     device = next(model.parameters()).device
     prompts = to_device(collate(examples, tokenizer.pad_token_id, side="left"), device)
-    return assemble(prompts, sample_batch(model, prompts, sampling), tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return assemble(prompts, sample_batch(model, prompts, sampling), end_id(tokenizer), tokenizer.pad_token_id)
 
 
 def rows_of(batch, rows):
