@@ -8,11 +8,11 @@ __all__ = ['FAMILIES', 'GENERIC', 'COMMANDS', 'decoder_ids', 'glm_ids', 'chatglm
            'new_model', 'model_folder', 'load_tokenizer', 'load_model', 'load_reward_model', 'save_model', 'show',
            'check', 'ListSettings', 'DownloadSettings', 'ConvertSettings', 'CheckSettings', 'main']
 
-# %% ../nbs/29_families.ipynb #07015cf2
+# %% ../nbs/29_families.ipynb #ec5fcb50
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from .models.heads import freeze_prefix
 from .models.native import blueprint, convert, native_of, open_native
 from .models.presets import PRESETS, download, models_home, resolve
 
-# %% ../nbs/29_families.ipynb #7784ade5
+# %% ../nbs/29_families.ipynb #f88192c5
 def decoder_ids(tokenizer):
     "The special ids that a decoder's config carries, so that a saved model generates and stops without its tokenizer."
     if role(tokenizer, "pad") == end_id(tokenizer):
@@ -58,7 +58,7 @@ def prefix_view(model, input_ids):
     positions, mask = model.base_model.layout(input_ids, None, None, 0, input_ids.shape)
     return positions, mask[:, 0]
 
-
+# %% ../nbs/29_families.ipynb #59cd7ada
 @dataclass(frozen=True)
 class Family:
     "What one family of models does in its own way; everything else is shared."
@@ -151,7 +151,7 @@ def new_model(size, tokenizer=None):
             given["vocab_size"] = max(given["vocab_size"], AutoConfig.for_model(preset.model_type, **preset.fields).vocab_size)
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(preset.model_type, **{**preset.fields, **given}))
 
-# %% ../nbs/29_families.ipynb #a9132798
+# %% ../nbs/29_families.ipynb #104b5c5e
 def model_folder(folder):
     "The folder that holds a model's config.json: `folder` itself, the `model` folder of a run, or that of a downloaded name."
     if not str(folder):
@@ -200,7 +200,7 @@ class _Described:
         native = native_of(fields)
         self.config = type("Config", (), {"model_type": native.config.model_type if native else fields["model_type"]})
 
-
+# %% ../nbs/29_families.ipynb #48464733
 @contextmanager
 def _silent():
     "Without the library's warnings: a new head is what was asked for."
@@ -293,7 +293,7 @@ def check(source, stage, model, tokenizer, max_length=512):
     return {"rows": len(rows), "usable": len(usable), "learnt tokens": sum(e.targets for e in usable), "lengths": spread,
             "left out": reasons, "example": usable[0] if usable else None}
 
-# %% ../nbs/29_families.ipynb #6984dd9a
+# %% ../nbs/29_families.ipynb #0880636d
 @dataclass(frozen=True)
 class ListSettings:
     "Names the families and the models known by name."
@@ -322,7 +322,7 @@ class CheckSettings:
     model: str = opt("", "model folder, whose family and tokenizer count")
     max_length: int = opt(512, "the longest row, in tokens")
 
-
+# %% ../nbs/29_families.ipynb #6a077ca3
 def _list(settings):
     for family in FAMILIES.values():
         print(f"{family.name:10} model types {', '.join(family.model_types)}")

@@ -18,11 +18,11 @@ from .models.heads import lm_loss, mean_cross_entropy
 from .training.loop import pick_device
 from .training.watch import TrainingSettings, close_stage, evaluate, every, make_stepper, open_stage, train_in
 
-# %% ../nbs/41_pretrain.ipynb #7452f64f
+# %% ../nbs/41_pretrain.ipynb #fea5cff2
 @dataclass(frozen=True)
 class PretrainSettings(TrainingSettings):
     "Continued pretraining on plain text."
-    model: str = opt("llama-tiny", f"a size to start from scratch (llama-tiny, pangu-nano, glm-nano, …) or a model folder to continue from")
+    model: str = opt("llama-tiny", "a size to start from scratch (llama-tiny, pangu-nano, glm-nano, …) or a model folder to continue from")
     data: str = opt("poems:train", "text: a .txt file, JSON lines with a field text, or poems:train")
     eval_data: str = opt("poems:dev", "held-out text of the same kind")
     max_length: int = opt(256, "tokens in a packed row; longer documents are cut into pieces")

@@ -52,7 +52,7 @@ def prefix_mask(context, queries, keys, padding=None):
         visible = visible & padding[:, None].bool() | (key == query)  # a pad that saw nothing would be NaN
     return visible[:, None]
 
-# %% ../../nbs/23_models.glm.ipynb #5f40d5af
+# %% ../../nbs/23_models.glm.ipynb #5739faa6
 class PrefixModel(NativeModel):
     "A backbone that sees a context in both directions; the family says which ids begin and mark the blank."
     lonely_rows_are_context = True   # a padded row without a start-of-piece: all context, or all causal
@@ -92,7 +92,7 @@ class PrefixModel(NativeModel):
             position_ids = torch.stack([order, 0 * order], 1) if input_ids is None else self.positions(input_ids, order)
         return position_ids, self.visible(attention_mask, shape, input_ids, seen)
 
-
+# %% ../../nbs/23_models.glm.ipynb #41fcd716
 class PrefixGenerationMixin(GenerationMixin):
     "`generate` for a prefix model: positions of the whole row are made at every step, then cut to what the cache does not hold."
 
@@ -112,7 +112,7 @@ class PrefixGenerationMixin(GenerationMixin):
         return super().prepare_inputs_for_generation(
             input_ids, next_sequence_length=next_sequence_length, attention_mask=attention_mask, position_ids=position_ids[..., :width], **kwargs)
 
-# %% ../../nbs/23_models.glm.ipynb #84064489
+# %% ../../nbs/23_models.glm.ipynb #eba20e44
 @strict
 class GLMConfig(PreTrainedConfig):
     "Sizes and special ids of a GLM-chinese model, named as in the published files; ids not given follow `pad_token_id`."
@@ -148,7 +148,7 @@ class GLMConfig(PreTrainedConfig):
         self.blank_token_ids = [end + 3, end + 8, end + 9] if self.blank_token_ids is None else self.blank_token_ids
         super().__post_init__(**kwargs)
 
-
+# %% ../../nbs/23_models.glm.ipynb #170cd68b
 class GLMAttention(nn.Module):
     "Multi-head attention; the fused projection is cut into three blocks, then into heads."
 
