@@ -84,7 +84,7 @@ def weight_files(folder):
         raise UserError(f"{folder}: no weights here; looked for model.safetensors, pytorch_model.bin, their parts, and {UPSTREAM}")
     return files
 
-# %% ../../nbs/25_models.checkpoints.ipynb #2978b8d6
+# %% ../../nbs/25_models.checkpoints.ipynb #2a307c7b
 PAGES = (b"<!doctype", b"<html", b"<?xml")
 LFS = b"version https://git-lfs.github.com/"
 
@@ -116,7 +116,7 @@ def _plain(path, state):
         if not isinstance(key, str) or not dense or value.is_quantized:
             kind = "a quantised, sparse or empty tensor" if isinstance(value, torch.Tensor) else f"of type {type(value).__name__}"
             raise UserError(f"{path}: entry {key!r} is {kind}; only a dictionary of plain tensors can be used")
-    return {key: value.detach().resolve_neg() for key, value in state.items()}
+    return {key: value.detach() for key, value in state.items()}
 
 # %% ../../nbs/25_models.checkpoints.ipynb #8b9e523e
 def _stored(path, head):
