@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['FAMILIES', 'GENERIC', 'COMMANDS', 'decoder_ids', 'glm_ids', 'chatglm_ids', 'decoder_view', 'prefix_view', 'Family',
-           'family_of', 'blocks_of', 'freeze', 'encode', 'answer_examples', 'prompt_examples', 'text_examples',
-           'new_model', 'model_folder', 'load_tokenizer', 'load_model', 'load_reward_model', 'save_model', 'show',
-           'check', 'ListSettings', 'DownloadSettings', 'ConvertSettings', 'CheckSettings', 'main']
+           'family_named', 'family_of', 'blocks_of', 'freeze', 'encode', 'answer_examples', 'prompt_examples',
+           'text_examples', 'best_rows', 'pair_rows', 'new_model', 'model_folder', 'load_tokenizer', 'load_model',
+           'load_reward_model', 'save_model', 'show', 'check', 'ListSettings', 'DownloadSettings', 'ConvertSettings',
+           'CheckSettings', 'main']
 
-# %% ../nbs/29_families.ipynb #ec5fcb50
+# %% ../nbs/29_families.ipynb #00c917a5
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -24,8 +25,9 @@ from .data.batches import IGNORE, Example
 from .data.layouts import answer_row, blank_ids, chatglm_frame, decoder_frame, end_id, glm_frame, open_row, pangu_frame, role, text_rows
 from .data.records import open_records, open_texts
 from .models.heads import freeze_prefix
-from .models.native import blueprint, convert, native_of, open_native
-from .models.presets import PRESETS, download, models_home, resolve
+from .models.native import blueprint, convert, native_of, open_native, tokenizer_class
+from .models.presets import PRESETS, download, home_of, resolve
+from .plots import token_table, visibility
 
 # %% ../nbs/29_families.ipynb #f88192c5
 def decoder_ids(tokenizer):
@@ -58,7 +60,7 @@ def prefix_view(model, input_ids):
     positions, mask = model.base_model.layout(input_ids, None, None, 0, input_ids.shape)
     return positions, mask[:, 0]
 
-# %% ../nbs/29_families.ipynb #59cd7ada
+# %% ../nbs/29_families.ipynb #c505ed2e
 @dataclass(frozen=True)
 class Family:
     "What one family of models does in its own way; everything else is shared."
@@ -85,10 +87,14 @@ FAMILIES = {family.name: family for family in [
 GENERIC = Family("decoder", ())   # any other model that predicts the next token
 
 
+def family_named(model_type):
+    "The family of a config's model_type; the generic one if the table does not name it."
+    return next((family for family in FAMILIES.values() if model_type in family.model_types), GENERIC)
+
+
 def family_of(model):
-    "The family of a model (or of anything with a `config`), told by its model_type."
-    kind = model.config.model_type
-    return next((family for family in FAMILIES.values() if kind in family.model_types), GENERIC)
+    "The family of a model."
+    return family_named(model.config.model_type)
 
 
 def blocks_of(model):
@@ -138,67 +144,71 @@ def text_examples(model, tokenizer, texts, max_length):
     frame = family_of(model).frame(tokenizer)
     return [e for ids in encode(tokenizer, texts) for e in text_rows(frame, ids, max_length)]
 
-# %% ../nbs/29_families.ipynb #bc668771
+# %% ../nbs/29_families.ipynb #12e23775
+def best_rows(model, tokenizer, records, max_length):
+    "For each record its number, from 1, and the Example of its best answer, or the reason why there is none."
+    answered = [(n, r) for n, r in enumerate(records, 1) if r.answers and r.best()]
+    rows = answer_examples(model, tokenizer, [r for _, r in answered], [r.best() for _, r in answered], max_length)
+    found = {n: row or f"no room for an answer in {max_length} tokens" for (n, _), row in zip(answered, rows)}
+    return [(n, found.get(n, "no answer")) for n in range(1, len(records) + 1)]
+
+
+def pair_rows(model, tokenizer, records, max_length):
+    "For each ordered pair of each record, the record's number and the pair of Examples, or the reason why there is none."
+    pairs = [(n, r, texts) for n, r in enumerate(records, 1) for texts in r.pairs()]
+    sides = [answer_examples(model, tokenizer, [r for _, r, _ in pairs], [texts[side] for *_, texts in pairs], max_length) for side in (0, 1)]
+    found = [(n, "no two answers of different score") for n, r in enumerate(records, 1) if not r.pairs()]
+    for (n, *_), *rows in zip(pairs, *sides):
+        whole = all(row and row.input_ids[-1] == end_id(tokenizer) for row in rows)  # a cut answer would be scored without its end
+        found.append((n, f"an answer does not fit {max_length} tokens" if not whole else "chosen and rejected are the same row" if rows[0] == rows[1] else tuple(rows)))
+    return sorted(found, key=lambda numbered: numbered[0])
+
+# %% ../nbs/29_families.ipynb #9b828f38
 def new_model(size, tokenizer=None):
     "A freshly initialised causal language model of a named size, with the tokenizer's vocabulary."
     from transformers import AutoConfig, AutoModelForCausalLM
     preset, _ = resolve(size)
-    given = {}
+    config = AutoConfig.for_model(preset.model_type, **preset.fields)
     if tokenizer is not None:
-        family = next((f for f in FAMILIES.values() if preset.model_type in f.model_types), GENERIC)
-        given = {"vocab_size": max(len(tokenizer), preset.fields.get("vocab_size", 0)), **family.ids(tokenizer)}
-        if preset.parameters:
-            given["vocab_size"] = max(given["vocab_size"], AutoConfig.for_model(preset.model_type, **preset.fields).vocab_size)
-    return AutoModelForCausalLM.from_config(AutoConfig.for_model(preset.model_type, **{**preset.fields, **given}))
+        words = max(len(tokenizer), config.vocab_size) if preset.hub else len(tokenizer)
+        given = family_named(preset.model_type).ids(tokenizer)
+        config = AutoConfig.for_model(preset.model_type, **{**preset.fields, "vocab_size": words, **given})
+    return AutoModelForCausalLM.from_config(config)
 
-# %% ../nbs/29_families.ipynb #104b5c5e
+# %% ../nbs/29_families.ipynb #a9cadfc9
 def model_folder(folder):
     "The folder that holds a model's config.json: `folder` itself, the `model` folder of a run, or that of a downloaded name."
     if not str(folder):
         raise UserError("no model folder given; name one that save_pretrained or a finished run has written")
-    named = models_home() / str(folder).removeprefix("sunzeyeah/")
-    for path in (Path(folder) / "model", Path(folder), named):
+    try:
+        named = [home_of(str(folder))]
+    except UserError:
+        named = []
+    for path in (Path(folder) / "model", Path(folder), *named):
         if (path / "config.json").is_file() and "model_type" in read_json(path / "config.json"):
             return path
-    try:
-        hint = f"fetch it with: python -m zhrlhf.families download {folder}" if resolve(str(folder))[1] else ""
-    except UserError:
-        hint = ""
-    raise UserError(f"{folder}: no model here (no config.json with a model_type); {hint or 'give a folder written by save_pretrained or a finished run'}")
-
-
-def _tokenizer_class(path):
-    "Our own tokenizer class where the folder holds its vocabulary file, else transformers' AutoTokenizer."
-    from transformers import AutoTokenizer
-    native = native_of(read_json(path / "config.json"))
-    ours = native and (path / native.tokenizer.vocab_files_names["vocab_file"]).is_file()
-    return native.tokenizer if ours else AutoTokenizer
+    mend = f"fetch it with: python -m zhrlhf.families download {folder}" if named else "give a folder written by save_pretrained or a finished run"
+    raise UserError(f"{folder}: no model here (no config.json with a model_type); {mend}")
 
 
 def load_tokenizer(folder):
     "The tokenizer saved with a model. One without a pad token pads with eos: rows carry their lengths, nobody searches for pads."
     path = model_folder(folder)
+    fields = read_json(path / "config.json")
     try:
-        tokenizer = _tokenizer_class(path).from_pretrained(path, local_files_only=True)
+        tokenizer = tokenizer_class(path, fields).from_pretrained(path, local_files_only=True)
     except UserError:
         raise
     except Exception as error:  # a damaged tokenizer.json raises whatever its parser likes
         raise UserError(f"{path}: the tokenizer cannot be read ({(str(error) or type(error).__name__).splitlines()[0]:.200})") from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    native = native_of(fields)
     try:
-        family_of(_Described(path)).frame(tokenizer)
+        family_named(native.config.model_type if native else fields["model_type"]).frame(tokenizer)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return tokenizer
-
-
-class _Described:
-    "The little of a model that its config.json tells: enough to find its family."
-    def __init__(self, path):
-        fields = read_json(path / "config.json")
-        native = native_of(fields)
-        self.config = type("Config", (), {"model_type": native.config.model_type if native else fields["model_type"]})
 
 # %% ../nbs/29_families.ipynb #48464733
 @contextmanager
@@ -251,47 +261,33 @@ def save_model(folder, model, tokenizer):
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)
 
-# %% ../nbs/29_families.ipynb #0e910873
+# %% ../nbs/29_families.ipynb #232fd6bd
 def show(model, tokenizer, example):
     "An example as (table of tokens, labels and positions; picture of the visible keys), drawn from the family's own rules."
-    from zhrlhf.plots import token_table, visibility
     positions, visible = family_of(model).view(model, torch.tensor([example.input_ids]))
     tokens = tokenizer.convert_ids_to_tokens(list(example.input_ids))
     rows = {"label": example.labels, **{("position", "in the blank")[i]: row.tolist() for i, row in enumerate(positions[0])}}
     return token_table(tokens, labels=example.labels, positions=rows), visibility(visible[0].tolist(), tokens, title=family_of(model).name)
 
-# %% ../nbs/29_families.ipynb #8d818517
-def _rows_of(stage, model, tokenizer, source, max_length):
-    "For each record (or document, or pair) of a file: its row number and the Example a stage would see, or the reason why none."
-    if stage == "pretrain":
-        return [(n, row) for n, text in enumerate(open_texts(source), 1) for row in text_examples(model, tokenizer, [text], max_length)]
-    records, found = list(enumerate(open_records(source), 1)), []
-    if stage == "ppo":
-        return [(n, row) for (n, _), row in zip(records, prompt_examples(model, tokenizer, [r for _, r in records], max_length))]
-    for n, record in records:
-        pairs = record.pairs() if stage == "reward" else [(a.answer,) for a in record.answers[:1]]
-        found += [(n, "no two answers of different score" if stage == "reward" else "no answer")] if not pairs else []
-        for texts in pairs:
-            rows = answer_examples(model, tokenizer, [record] * len(texts), texts, max_length)
-            short = any(row is None or row.input_ids[-1] != end_id(tokenizer) for row in rows)
-            found.append((n, f"an answer does not fit {max_length} tokens" if short and (stage == "reward" or rows[0] is None) else
-                          "chosen and rejected are the same row" if len(rows) == 2 and rows[0] == rows[1] else rows[0]))
-    return found
-
-
+# %% ../nbs/29_families.ipynb #34a8a1ad
 def check(source, stage, model, tokenizer, max_length=512):
-    "What a stage (pretrain, sft, reward or ppo) can use of a file: counts, lengths in tokens, reasons with the first row numbers, and one example."
-    if stage not in ("pretrain", "sft", "reward", "ppo"):
-        raise UserError(f"--stage {stage}: known are pretrain, sft, reward and ppo")
-    rows = _rows_of(stage, model, tokenizer, source, max_length)
-    usable, reasons = [row for _, row in rows if isinstance(row, Example)], {}
-    for n, reason in rows:
+    "What a stage (pretrain, sft, reward or ppo) can use of a file: counts, lengths in tokens, reasons with the first record numbers, and one example."
+    readers = {"pretrain": lambda: list(enumerate(text_examples(model, tokenizer, open_texts(source), max_length), 1)),
+               "sft": lambda: best_rows(model, tokenizer, open_records(source), max_length),
+               "reward": lambda: pair_rows(model, tokenizer, open_records(source), max_length),
+               "ppo": lambda: list(enumerate(prompt_examples(model, tokenizer, open_records(source), max_length), 1))}
+    if stage not in readers:
+        raise UserError(f"--stage {stage}: known are {', '.join(readers)}")
+    numbered, reasons = readers[stage](), {}
+    for n, reason in numbered:
         if isinstance(reason, str):
             reasons.setdefault(reason, []).append(n)
-    lengths = sorted(map(len, usable))
+    usable = [row for _, row in numbered if not isinstance(row, str)]
+    rows = [row for pair in usable for row in pair] if stage == "reward" else usable
+    lengths = sorted(map(len, rows))
     spread = {f"p{p}": lengths[(len(lengths) - 1) * p // 100] for p in (0, 50, 95, 100)} if lengths else {}
-    return {"rows": len(rows), "usable": len(usable), "learnt tokens": sum(e.targets for e in usable), "lengths": spread,
-            "left out": reasons, "example": usable[0] if usable else None}
+    return {"rows": len(numbered), "usable": len(usable), "learnt tokens": sum(e.targets for e in rows), "lengths": spread,
+            "left out": reasons, "example": rows[0] if rows else None}
 
 # %% ../nbs/29_families.ipynb #0880636d
 @dataclass(frozen=True)

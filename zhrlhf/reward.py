@@ -6,7 +6,7 @@
 __all__ = ['pair_loss', 'score_examples', 'score_records', 'score', 'record_pairs', 'pair_accuracy', 'RewardSettings',
            'demonstration_rows', 'normalise', 'train', 'main']
 
-# %% ../nbs/51_reward.ipynb #76b20ec0
+# %% ../nbs/51_reward.ipynb #1dfbaf07
 from dataclasses import dataclass
 
 import torch
@@ -14,9 +14,8 @@ import torch.nn.functional as F
 
 from .core import UserError, opt, parse, run_main
 from .data.batches import in_order, paired, to_device
-from .data.layouts import end_id
 from .data.records import Record, open_records
-from .families import answer_examples, freeze, load_reward_model, load_tokenizer, save_model
+from .families import answer_examples, freeze, load_reward_model, load_tokenizer, pair_rows, save_model
 from .models.heads import SHIFT, init_score_head, last_scores, score_shift
 from .training.loop import pick_device
 from .training.watch import TrainingSettings, close_stage, evaluate, every, make_stepper, open_stage, train_in
@@ -55,15 +54,10 @@ def score(model, tokenizer, prompts, answers, prefix="", max_length=256, batch_s
     "Scores [N] of answers to prompts given as plain texts; human demonstrations of the training prompts average 0."
     return score_records(model, tokenizer, [Record(p, (), prefix) for p in prompts], answers, max_length, batch_size)
 
-# %% ../nbs/51_reward.ipynb #ef1cfd1d
+# %% ../nbs/51_reward.ipynb #5dcd1d78
 def record_pairs(model, tokenizer, records, max_length):
     "All usable (chosen, rejected) example pairs of the records; pairs that do not fit or became equal are dropped."
-    texts = [(r, chosen, rejected) for r in records for chosen, rejected in r.pairs()]
-    owners = [r for r, _, _ in texts]
-    chosen = answer_examples(model, tokenizer, owners, [c for _, c, _ in texts], max_length)
-    rejected = answer_examples(model, tokenizer, owners, [r for _, _, r in texts], max_length)
-    whole = lambda row: row and row.input_ids[-1] == end_id(tokenizer)  # a cut answer would be scored without its end
-    return [(c, r) for c, r in zip(chosen, rejected) if whole(c) and whole(r) and c != r]
+    return [pair for _, pair in pair_rows(model, tokenizer, records, max_length) if not isinstance(pair, str)]
 
 
 def pair_accuracy(model, tokenizer, pairs):

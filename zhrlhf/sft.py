@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SFTSettings', 'best_answers', 'train', 'main']
 
-# %% ../nbs/50_sft.ipynb #fe948c34
+# %% ../nbs/50_sft.ipynb #d6c49683
 import math
 import sys
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from .core import UserError, opt, parse, run_main
 from .data.batches import bucketed, in_order
 from .data.records import open_records
-from .families import answer_examples, load_model, load_tokenizer, save_model
+from .families import best_rows, load_model, load_tokenizer, save_model
 from .models.heads import lm_loss, mean_cross_entropy
 from .training.loop import pick_device
 from .training.watch import TrainingSettings, close_stage, evaluate, every, make_stepper, open_stage, train_in
 
-# %% ../nbs/50_sft.ipynb #ddbe924f
+# %% ../nbs/50_sft.ipynb #e54263df
 @dataclass(frozen=True)
 class SFTSettings(TrainingSettings):
     "Supervised fine-tuning on the best answer of each record."
@@ -31,14 +31,12 @@ class SFTSettings(TrainingSettings):
 
 def best_answers(model, tokenizer, source, max_length, seed=0):
     "The rows of a record source for its best answers; says on stderr how many records gave none."
-    everything = open_records(source, seed)
-    records = [r for r in everything if r.answers and r.best()]
-    rows = answer_examples(model, tokenizer, records, [r.best() for r in records], max_length)
-    usable = [row for row in rows if row]
+    rows = best_rows(model, tokenizer, open_records(source, seed), max_length)
+    usable = [row for _, row in rows if not isinstance(row, str)]
     if not usable:
-        raise UserError(f"{source}: none of {len(everything)} records gives a row; they need an answer and room for it in {max_length} tokens")
-    if len(usable) < len(everything):
-        print(f"{source}: {len(usable)} of {len(everything)} records are usable", file=sys.stderr)
+        raise UserError(f"{source}: none of {len(rows)} records gives a row; they need an answer and room for it in {max_length} tokens")
+    if len(usable) < len(rows):
+        print(f"{source}: {len(usable)} of {len(rows)} records are usable", file=sys.stderr)
     return usable
 
 

@@ -7,18 +7,18 @@ __all__ = ['assemble', 'rollout', 'rows_of', 'response_texts', 'per_token', 'res
            'response_values', 'kl_terms', 'at_last_token', 'token_rewards', 'model_scorer', 'function_scorer', 'spread',
            'named_function']
 
-# %% ../../nbs/52_rl.rollouts.ipynb #99f845c1
+# %% ../../nbs/52_rl.rollouts.ipynb #ff7dc348
 import math
 
 import torch
 
 from ..core import UserError
-from ..data.batches import IGNORE, collate, to_device
+from ..data.batches import IGNORE, collate, running_count, to_device
 from ..data.layouts import end_id
 from ..generate import sample_batch
 from ..models.heads import label_logits, label_logprobs, last_scores, score_shift, token_scores
 
-# %% ../../nbs/52_rl.rollouts.ipynb #ad5e9b3c
+# %% ../../nbs/52_rl.rollouts.ipynb #4f8806e6
 def assemble(prompts, response, eos_id, pad_id):
     "A rollout from left-padded prompts (a collated batch) and sampled ids [B, R]: model inputs, labels and `mask` [B, R]."
     before_end = (response == eos_id).long().cumsum(1) - (response == eos_id).long() == 0  # no eos earlier in the row
@@ -29,7 +29,7 @@ def assemble(prompts, response, eos_id, pad_id):
     ids = torch.cat([prompts["input_ids"], response], 1)
     labels = torch.where(torch.cat([torch.zeros_like(prompt_mask), mask], 1).bool(), ids, IGNORE)
     ended = ((response == eos_id) & before_end).any(1)
-    return {"input_ids": ids, "attention_mask": attention, "position_ids": (attention.cumsum(1) - 1).clamp(min=0),
+    return {"input_ids": ids, "attention_mask": attention, "position_ids": running_count(attention),
             "labels": labels, "mask": mask.float(), "ended": ended, "weight": float(mask.sum())}
 
 
