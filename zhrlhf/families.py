@@ -210,7 +210,7 @@ def load_tokenizer(folder):
         raise UserError(f"{path}: {error}") from None
     return tokenizer
 
-# %% ../nbs/29_families.ipynb #48464733
+# %% ../nbs/29_families.ipynb #a463ca93
 @contextmanager
 def _silent():
     "Without the library's warnings: a new head is what was asked for."
@@ -254,11 +254,15 @@ def load_reward_model(folder, new_head=False, dtype="float32"):
     return _load(folder, AutoModelForSequenceClassification, "scorer", dtype, new_head, num_labels=1)
 
 
-def save_model(folder, model, tokenizer):
-    "Writes model and tokenizer as `save_pretrained` does, all or nothing."
+def save_model(folder, model, tokenizer, state=None):
+    "Writes model and tokenizer as `save_pretrained` does, all or nothing; `state` are weights to write in place of the model's own, such as merged ones."
     quiet()
+    if state is not None:
+        with torch.device("meta"):  # a model of the same shape without adapters and without memory
+            plain = type(model)(model.config).to(next(iter(state.values())).dtype)
+        plain.generation_config, model = model.generation_config, plain
     with atomic_folder(folder) as part:
-        model.save_pretrained(part)
+        model.save_pretrained(part, state_dict=state)
         tokenizer.save_pretrained(part)
 
 # %% ../nbs/29_families.ipynb #232fd6bd

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['OWNED', 'shipped_configs', 'read_config', 'stage_of', 'join', 'complete', 'partition_new_models', 'DeepSpeedStepper',
-           'gathered', 'full_state']
+           'gathered']
 
-# %% ../../nbs/32_training.sharding.ipynb #7d1180a8
+# %% ../../nbs/32_training.sharding.ipynb #34390f89
 import logging
 import os
 import socket
@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..core import UserError, write_bytes
-from ..processes import launched, lead, rank, world
+from ..core import UserError
+from ..processes import launched, lead, world
 from .loop import clip, make_schedule, save_tensors, weight_groups
 
 # %% ../../nbs/32_training.sharding.ipynb #b6297106
@@ -179,7 +179,7 @@ def _safe_files():
                 return torch.load(path, map_location=map_location, weights_only=True)
     return SafeFiles()
 
-# %% ../../nbs/32_training.sharding.ipynb #a0f91d43
+# %% ../../nbs/32_training.sharding.ipynb #72b29cb0
 @contextmanager
 def gathered(params):
     "Inside, weights that ZeRO-3 has parted are whole; all processes must enter."
@@ -190,14 +190,3 @@ def gathered(params):
     import deepspeed
     with deepspeed.zero.GatheredParameters(parted):
         yield
-
-
-def full_state(model):
-    "All weights of a model by name, on the CPU, gathered from all processes; in the others than the lead an empty dict. Tied weights stay one tensor."
-    state, copies = {}, {}
-    for name, value in model.state_dict(keep_vars=True).items():
-        with gathered([value]):
-            if lead():
-                copies.setdefault(id(value), value.detach().cpu().clone())
-                state[name] = copies[id(value)]
-    return state
