@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ..core import UserError
 from .batches import IGNORE, Example
 
-# %% ../../nbs/14_data.layouts.ipynb #a92eb22d
+# %% ../../nbs/14_data.layouts.ipynb #18b60d21
 @dataclass(frozen=True)
 class Frame:
     "The special ids of a family's rows."
@@ -23,7 +23,7 @@ class Frame:
     blank: int | None = None       # where the answer belongs; left out if the prompt holds one of `blanks` itself
     blanks: tuple[int, ...] = ()
     late: tuple[int, ...] = ()     # in front of `after` where the prompt's own blank is not its last token
-    text: tuple[int, ...] = ()     # in front of a document
+    text: tuple[int, ...] = ()     # in front of a document that a decoder reads
 
     def closing(self, ids):
         "What stands between the ids so far and the answer."
@@ -33,7 +33,7 @@ class Frame:
             return (self.blank, *self.after)
         return self.after if ids[-1] in self.blanks else (*self.late, *self.after)
 
-# %% ../../nbs/14_data.layouts.ipynb #77f97dfb
+# %% ../../nbs/14_data.layouts.ipynb #43db04d0
 def open_row(frame, prompt, prefix, room):
     "Ids of an open prompt, up to where the answer begins; at most `room` tokens if frame and prefix fit, cut from the prompt's beginning."
     fixed = len(frame.before) + len(frame.between) + len(prefix) + len(frame.after) + (frame.blank is not None)
@@ -50,16 +50,12 @@ def answer_row(frame, prompt, prefix, answer, max_length):
 
 
 def text_rows(frame, text, max_length):
-    "Examples of a document, `text … <end>` in pieces of at most `max_length`; where answers fill a blank, every piece is one. A last piece of one token is left out."
-    if frame.blank is not None:
-        size, ids = max_length - len(frame.text), (*text, frame.end)
-        pieces = [ids[at:at + size] for at in range(0, len(ids), size)]
-        return [Example(frame.text + piece, (IGNORE,) * len(frame.text) + piece) for piece in pieces]
+    "Examples of a document for a decoder, `text … <end>` in pieces of at most `max_length`. A last piece of one token is left out."
     ids = (*frame.text, *text, frame.end)
     pieces = [ids[at:at + max_length] for at in range(0, len(ids), max_length)]
     return [Example(piece, piece) for piece in pieces if len(piece) > 1]
 
-# %% ../../nbs/14_data.layouts.ipynb #d6cb9992
+# %% ../../nbs/14_data.layouts.ipynb #f2f8dc5b
 def role(tokenizer, *names):
     "The id of the first of the special tokens `names` (bos, sep, sop …) that the tokenizer has; None in the last place makes it optional."
     for name in names:
@@ -103,11 +99,11 @@ def blank_ids(tokenizer):
 
 
 def glm_frame(tokenizer):
-    "`[CLS] prompt [SEP] prefix [MASK] <end> <start> answer <end-of-piece>`; `[CLS] [gMASK] <start> text` for documents."
+    "`[CLS] prompt [SEP] prefix [MASK] <end> <start> answer <end-of-piece>`."
     start, own = role(tokenizer, "sop", "bos"), role(tokenizer, "sop", None)
-    cls, mask, whole = some(role(tokenizer, "cls", None)), role(tokenizer, "mask"), role(tokenizer, "gmask", "mask")
+    cls, mask = some(role(tokenizer, "cls", None)), role(tokenizer, "mask")
     after = (tokenizer.eos_token_id, start) if own is not None else (start,)
-    return Frame(end_id(tokenizer), cls, (role(tokenizer, "sep"),), after, mask, blank_ids(tokenizer), (), (*cls, whole, start))
+    return Frame(end_id(tokenizer), cls, (role(tokenizer, "sep"),), after, mask, blank_ids(tokenizer))
 
 
 def chatglm_frame(tokenizer):
@@ -115,4 +111,4 @@ def chatglm_frame(tokenizer):
     start, whole = role(tokenizer, "sop", "bos"), role(tokenizer, "gmask", "mask")
     between = some(role(tokenizer, "sep", None)) or newline(tokenizer)
     late = (tokenizer.eos_token_id,) if role(tokenizer, "eop", None) is not None else ()
-    return Frame(end_id(tokenizer), (), between, (start,), whole, blank_ids(tokenizer), late, (whole, start))
+    return Frame(end_id(tokenizer), (), between, (start,), whole, blank_ids(tokenizer), late)
