@@ -209,14 +209,16 @@ def seed_all(seed):
     np.random.seed(seed)
     torch.manual_seed(seed)
 
-# %% ../nbs/01_core.ipynb #2ebafcc5
+# %% ../nbs/01_core.ipynb #411f6d59
 def quiet():
-    "Keeps two libraries from talking over a stage's own progress bar: loading bars, and DeepSpeed's note that a CPU is a CPU."
+    "Keeps two libraries from talking over a stage's own progress bar: loading bars, DeepSpeed's note that a CPU is a CPU, and a search for pad ids in packed rows."
     from transformers.utils import logging as transformers_logging
     transformers_logging.disable_progress_bar()
-    logger = logging.getLogger("DeepSpeed")
-    if not logger.filters:
-        logger.addFilter(lambda record: "Setting accelerator to" not in record.getMessage())
+    unwanted = {"DeepSpeed": "Setting accelerator to", "transformers.modeling_utils": "since your input_ids may be padded"}
+    for name, words in unwanted.items():
+        logger = logging.getLogger(name)
+        if not logger.filters:
+            logger.addFilter(lambda record, words=words: words not in record.getMessage())
 
 # %% ../nbs/01_core.ipynb #e1b158ee
 def opt(default, help):

@@ -300,10 +300,12 @@ def save_model(folder, model, tokenizer, state=None):
         model.save_pretrained(part, state_dict=state)
         tokenizer.save_pretrained(part)
 
-# %% ../nbs/29_families.ipynb #232fd6bd
+# %% ../nbs/29_families.ipynb #be59e479
 def show(model, tokenizer, example):
     "An example as (table of tokens, labels and positions; picture of the visible keys), drawn from the family's own rules."
     positions, visible = family_of(model).view(model, torch.tensor([example.input_ids]))
+    if example.position_ids is not None:  # several blanks
+        positions = torch.tensor([example.position_ids])
     tokens = tokenizer.convert_ids_to_tokens(list(example.input_ids))
     rows = {"label": example.labels, **{("position", "in the blank")[i]: row.tolist() for i, row in enumerate(positions[0])}}
     return token_table(tokens, labels=example.labels, positions=rows), visibility(visible[0].tolist(), tokens, title=family_of(model).name)

@@ -6,7 +6,7 @@
 __all__ = ['GATE', 'policy_loss', 'value_loss', 'ActorCritic', 'check_gate', 'ppo_loss', 'PPOSettings', 'Collector',
            'rollout_metrics', 'Experience', 'adapt', 'experience', 'build', 'train', 'last_update', 'main']
 
-# %% ../nbs/54_ppo.ipynb #14079a82
+# %% ../nbs/54_ppo.ipynb #09057ab9
 import time
 from dataclasses import dataclass
 
@@ -24,7 +24,8 @@ from .rl.advantages import gae, whiten
 from .rl.rollouts import (at_last_token, function_scorer, kl_terms, logprobs_and_entropy, model_scorer, named_function,
                                 response_logprobs, response_texts, response_values, rollout, rows_of, token_rewards)
 from .training.loop import pick_device
-from .training.watch import RunSettings, close_stage, make_stepper, open_stage, read_metrics, train_in
+from .training.stage import RunSettings, close_stage, make_stepper, open_stage
+from .training.watch import read_metrics, train_in
 
 # %% ../nbs/54_ppo.ipynb #5b61b567
 def policy_loss(logp, old_logp, advantages, mask, clip=0.2):
@@ -236,7 +237,7 @@ def experience(model, reference, scorer, tokenizer, records, settings):
     "The source of batches of a PPO run: an iterable of optimizer steps, sampled from `model.actor` as it learns."
     return Experience(Collector(model, reference, scorer, tokenizer, settings), records, settings)
 
-# %% ../nbs/54_ppo.ipynb #7de170e0
+# %% ../nbs/54_ppo.ipynb #290f2a63
 def build(settings, tokenizer, actor, reference, critic, scorer, records):
     "Model, source of batches and stepper of a PPO run from its parts."
     model = ActorCritic(actor, critic).to(pick_device(settings.device)).eval()
@@ -264,7 +265,7 @@ def train(settings, watch=(), free=()):
     records = open_records(settings.data, settings.seed)
     model, source, stepper = build(settings, tokenizer, load_model(settings.actor), load_model(settings.actor), critic, scorer, records)
     run = train_in(folder, model, source, ppo_loss(settings), stepper, settings.updates * settings.steps_per_update, [source.observe, *watch],
-                   settings.save_steps, settings.save_total_limit, ("score", "kl"))
+                   shown=("score", "kl"), **settings.habits)
     save_model(folder / "model", model.actor, tokenizer)
     save_model(folder / "critic", model.critic, tokenizer)
     return close_stage(folder, {"steps": run.step, "updates": source.update, **last_update(folder)})

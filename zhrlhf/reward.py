@@ -6,7 +6,7 @@
 __all__ = ['pair_loss', 'score_examples', 'score_records', 'score', 'record_pairs', 'pair_accuracy', 'RewardSettings',
            'demonstration_rows', 'normalise', 'train', 'main']
 
-# %% ../nbs/51_reward.ipynb #1dfbaf07
+# %% ../nbs/51_reward.ipynb #190ae86d
 from dataclasses import dataclass
 
 import torch
@@ -15,10 +15,9 @@ import torch.nn.functional as F
 from .core import UserError, opt, parse, run_main
 from .data.batches import in_order, paired, to_device
 from .data.records import Record, open_records
-from .families import answer_examples, freeze, load_reward_model, load_tokenizer, pair_rows, save_model
+from .families import answer_examples, blocks_of, load_reward_model, load_tokenizer, pair_rows
 from .models.heads import SHIFT, init_score_head, last_scores, score_shift
-from .training.loop import pick_device
-from .training.watch import TrainingSettings, close_stage, evaluate, every, make_stepper, open_stage, train_in
+from .training.stage import TrainingSettings, close_stage, learn, open_stage, ready, save_trained
 
 # %% ../nbs/51_reward.ipynb #b8bbdd42
 def pair_loss(model, batch):
@@ -65,7 +64,7 @@ def pair_accuracy(model, tokenizer, pairs):
     margins = score_examples(model, tokenizer, [c for c, _ in pairs]) - score_examples(model, tokenizer, [r for _, r in pairs])
     return {"accuracy": (margins > 0).float().mean().item(), "margin": margins.mean().item()}
 
-# %% ../nbs/51_reward.ipynb #b26c9e50
+# %% ../nbs/51_reward.ipynb #ab5c90f2
 @dataclass(frozen=True)
 class RewardSettings(TrainingSettings):
     "Reward model from ranked answers."
@@ -104,20 +103,16 @@ def train(settings, watch=(), free=()):
     folder, report = open_stage(settings, free)
     if report:
         return report
-    tokenizer, model = load_tokenizer(settings.model), init_score_head(load_reward_model(settings.model, new_head=True))
-    model.to(pick_device(settings.device)).train()
+    tokenizer, model = load_tokenizer(settings.model), ready(settings, lambda: init_score_head(load_reward_model(settings.model, new_head=True)))
     pairs, held_out = (_pairs_of(model, tokenizer, source, settings) for source in (settings.data, settings.eval_data))
     demonstrations = demonstration_rows(model, tokenizer, open_records(settings.data, settings.seed), settings.max_length)
-    frozen = freeze(model, settings.freeze)
     batches = paired(pairs, tokenizer.pad_token_id, settings.rows_per_step, settings.seed, settings.per_device_train_batch_size)
-    steps = settings.step_count(batches)
-    measure = evaluate(lambda m: pair_accuracy(m, tokenizer, held_out))
-    run = train_in(folder, model, batches, pair_loss, make_stepper(settings, model, **settings.schedule(steps)), steps,
-                   [every(settings.eval_steps, measure), *watch], settings.save_steps, settings.save_total_limit, ("loss", "accuracy"))
+    run, measured = learn(settings, folder, model, batches, pair_loss, lambda m: pair_accuracy(m, tokenizer, held_out), watch, ("loss", "accuracy"))
     shift = normalise(model, tokenizer, demonstrations)
-    save_model(folder / "model", model, tokenizer)
+    save_trained(folder, model, tokenizer)
+    frozen = sum(not any(p.requires_grad for p in block.parameters()) for block in blocks_of(model))
     return close_stage(folder, {"steps": run.step, "pairs": len(pairs), "frozen_blocks": frozen, "shift": shift,
-                                **{f"eval_{k}": v for k, v in pair_accuracy(model, tokenizer, held_out).items()}})
+                                **{f"eval_{k}": v for k, v in measured.items()}})
 
 
 def main(argv=None):

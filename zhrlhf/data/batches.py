@@ -152,10 +152,10 @@ class Batches:
             yield self.at(step)
             step += 1
 
-# %% ../../nbs/13_data.batches.ipynb #73458bb9
-def bucketed(examples, pad_id, batch_size, seed=0, micro_batch_size=None):
-    "Batches of examples, padded on the right, rows of similar length together."
-    return Batches(examples, lambda rows: collate(rows, pad_id), batch_size, seed, lengths_of(examples), micro_batch_size)
+# %% ../../nbs/13_data.batches.ipynb #f168a152
+def bucketed(examples, pad_id, batch_size, seed=0, micro_batch_size=None, vary=None):
+    "Batches of examples, padded on the right, rows of similar length together; `vary(example, rng)` draws a row anew in every epoch."
+    return Batches(examples, lambda rows: collate(rows, pad_id), batch_size, seed, lengths_of(examples), micro_batch_size, vary)
 
 
 def in_order(examples, pad_id, batch_size=200):

@@ -6,10 +6,9 @@
 __all__ = ['Answer', 'Record', 'parse_record', 'read_records', 'write_records', 'couplet_records', 'open_records', 'stream_texts',
            'open_texts']
 
-# %% ../../nbs/11_data.records.ipynb #c3849332
+# %% ../../nbs/11_data.records.ipynb #ec738a2c
 import random
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from ..core import UserError, read_jsonl, write_jsonl
 from . import couplets

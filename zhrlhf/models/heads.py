@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['MODEL_INPUTS', 'CHUNK', 'SHIFT', 'hidden_states', 'label_states', 'over_chunks', 'label_logits', 'label_logprobs',
-           'lm_loss', 'mean_cross_entropy', 'token_scores', 'last_real', 'last_scores', 'score_shift',
+           'lm_loss', 'mean_cross_entropy', 'perplexity', 'token_scores', 'last_real', 'last_scores', 'score_shift',
            'init_score_head', 'freeze_prefix', 'attend', 'NativeModel', 'WithLMHead', 'WithScore']
 
-# %% ../../nbs/20_models.heads.ipynb #5a8ec067
+# %% ../../nbs/20_models.heads.ipynb #705716dd
+import math
 from collections import Counter
 
 import torch
@@ -32,7 +33,7 @@ def hidden_states(model, batch):
     inputs = {name: batch[name] for name in MODEL_INPUTS if name in batch}
     return model.base_model(**inputs, use_cache=False).last_hidden_state
 
-# %% ../../nbs/20_models.heads.ipynb #077c0067
+# %% ../../nbs/20_models.heads.ipynb #c10ee723
 CHUNK = 2**24   # logits that exist in float32 at a time; 64 MiB
 
 
@@ -91,6 +92,12 @@ def mean_cross_entropy(model, batches):
     model.train(training)
     sums = total(sums)
     return sums["loss"] / sums["weight"]
+
+
+def perplexity(model, batches):
+    "Held-out loss in nats a labelled token and its exponential, by name."
+    loss = mean_cross_entropy(model, batches)
+    return {"loss": loss, "perplexity": math.exp(loss)}
 
 # %% ../../nbs/20_models.heads.ipynb #b0c1c8e8
 def token_scores(model, batch):

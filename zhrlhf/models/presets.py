@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..core import UserError
 
-# %% ../../nbs/26_models.presets.ipynb #f1925f4d
+# %% ../../nbs/26_models.presets.ipynb #fcede979
 @dataclass(frozen=True)
 class Preset:
     "A named size: `fields` of the config of `model_type` that differ from its defaults; `hub` if it is published."
@@ -42,7 +42,7 @@ PRESETS = {preset.name: preset for preset in [
     _nano("gpt2", "n_embd", "n_layer", "n_head", "n_positions", resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0),
     _nano("pangu", heads="num_heads", resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0),
     _nano("glm_chinese", places="max_sequence_length", **NO_DROPOUT),
-    _nano("chatglm", places="max_sequence_length", inner_hidden_size=256),
+    _nano("chatglm", places="max_sequence_length", inner_hidden_size=256, initializer_range=0.2),
 ]}
 
 # %% ../../nbs/26_models.presets.ipynb #8bb7cf61

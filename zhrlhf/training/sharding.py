@@ -6,7 +6,7 @@
 __all__ = ['OWNED', 'shipped_configs', 'read_config', 'stage_of', 'join', 'complete', 'partition_new_models', 'DeepSpeedStepper',
            'gathered']
 
-# %% ../../nbs/32_training.sharding.ipynb #34390f89
+# %% ../../nbs/32_training.sharding.ipynb #81c7e117
 import logging
 import os
 import socket
@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from ..core import UserError
-from ..processes import launched, lead, world
+from ..processes import launched, world
 from .loop import clip, make_schedule, save_tensors, weight_groups
 
 # %% ../../nbs/32_training.sharding.ipynb #b6297106
