@@ -29,7 +29,7 @@ from typing import get_args, get_type_hints
 class UserError(Exception):
     "A mistake in what we were given; its message is the one line the user reads, with the mend"
 
-# %% ../nbs/01_core.ipynb #bc557373
+# %% ../nbs/01_core.ipynb #fa4b6642
 DISK_TROUBLE = {errno.ENOSPC: "the disk is full; free some space",
                 errno.EDQUOT: "the disk quota is used up; free some space",
                 errno.EACCES: "permission denied; choose a folder that you may write to",
@@ -47,6 +47,8 @@ def run_main(main, argv=None):
     try:
         return main(argv)
     except UserError as error:
+        if os.environ.get("RANK", "0") != "0":  # of several launched copies the first speaks
+            sys.exit(2)
         _stop(str(error), 2)
     except KeyboardInterrupt:
         _stop("interrupted", 130)

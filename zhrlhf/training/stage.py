@@ -6,7 +6,7 @@
 __all__ = ['FREE', 'RunSettings', 'TrainingSettings', 'open_stage', 'close_stage', 'ready', 'make_stepper', 'tokenised', 'learn',
            'save_trained']
 
-# %% ../../nbs/33_training.stage.ipynb #6c079454
+# %% ../../nbs/33_training.stage.ipynb #8bb0d708
 import math
 import shutil
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from ..core import UserError, open_run, opt, seed_all, write_json
+from ..core import UserError, open_run, opt, quiet, seed_all, write_json
 from ..data.cache import cached_rows, content_key, fingerprint
 from ..families import family_of, freeze, save_model
 from ..models.lora import add_lora, has_lora, merged_state, save_adapter
@@ -96,7 +96,7 @@ class TrainingSettings(RunSettings):
         "Rows in one optimizer step of all processes."
         return self.per_device_train_batch_size * self.gradient_accumulation_steps * launched()
 
-# %% ../../nbs/33_training.stage.ipynb #eba1bb1f
+# %% ../../nbs/33_training.stage.ipynb #01d22d75
 FREE = ("device", "local_rank", "save_steps", "save_total_limit", "plot_steps", "report_to", "token_cache")  # a resumed run may spell these differently
 
 
@@ -111,6 +111,7 @@ def open_stage(settings, free=()):
         join(pick_device(settings.device).type)
     elif launched() > 1:
         raise UserError(f"{launched()} processes were launched, but --deepspeed is missing: say --deepspeed zero1, or start one process")
+    quiet()
     if lead():
         open_run(settings.out, settings, settings.resume, free=(*FREE, *free))
     same()
@@ -126,10 +127,11 @@ def close_stage(folder, report):
     same()
     return report
 
-# %% ../../nbs/33_training.stage.ipynb #b564783c
-def ready(settings, load):
+# %% ../../nbs/33_training.stage.ipynb #c4f566d7
+def ready(settings, load, new=False):
     "The model that `load()` opens, ready to train: on its device or parted, frozen or with adapters, checkpointing its activations."
-    parting = partition_new_models(read_config(settings.deepspeed), settings.bf16) if settings.deepspeed else None
+    part = settings.deepspeed and not new  # a new model is drawn whole, or its weights would depend on the processes
+    parting = partition_new_models(read_config(settings.deepspeed), settings.bf16) if part else None
     model = load()
     model.parting = parting  # transformers parts new models as long as this object lives
     if not settings.deepspeed:
