@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['PretrainSettings', 'start', 'text_batches', 'train', 'main']
 
-# %% ../nbs/41_pretrain.ipynb #567a042b
+# %% ../nbs/41_pretrain.ipynb #2925edf8
 from dataclasses import dataclass
 
 from .core import opt, parse, run_main
 from .data.batches import bucketed, in_order, packed
 from .data.records import open_texts, stream_texts
 from .data.tokenizers import couplet_tokenizer
-from .families import PRESETS, document_rows, drawing, family_of, load_model, load_tokenizer, new_model, text_examples
+from .families import PRESETS, blanks_of, document_rows, drawing, family_of, load_model, load_tokenizer, new_model, text_examples
 from .models.heads import lm_loss, perplexity
 from .training.stage import TrainingSettings, close_stage, learn, open_stage, ready, save_trained, tokenised
 
-# %% ../nbs/41_pretrain.ipynb #92d7042d
+# %% ../nbs/41_pretrain.ipynb #e5c213ef
 @dataclass(frozen=True)
 class PretrainSettings(TrainingSettings):
     "Continued pretraining on plain text."
@@ -37,7 +37,7 @@ def start(settings):
 
 def text_batches(model, tokenizer, settings):
     "Batches of the training text, and the number of documents' rows: packed for decoders, otherwise in buckets, with blanks drawn anew in every epoch."
-    rows = tokenised(settings, settings.data, tokenizer, [family_of(model).name, repr(family_of(model).frame(tokenizer))],
+    rows = tokenised(settings, settings.data, tokenizer, [repr(family_of(model).frame(tokenizer)), repr(blanks_of(model, tokenizer))],
                      lambda: document_rows(model, tokenizer, stream_texts(settings.data), settings.max_length))
     share = (settings.rows_per_step, settings.seed, settings.per_device_train_batch_size)
     if family_of(model).packs:

@@ -105,10 +105,11 @@ def collate_packed(rows, pad_id, row_length):
         batch["position_ids"][r, at:] = torch.arange(row_length - at)
     return batch | {"weight": float(sum(e.targets for row in rows for e in row)), "tokens": sum(len(e) for row in rows for e in row)}
 
-# %% ../../nbs/13_data.batches.ipynb #35b53b96
+# %% ../../nbs/13_data.batches.ipynb #077eb129
 class Batches:
     "Optimizer steps from a data set: `at(step)` is a pure function of (data, seed, step); iterating starts at `start`."
     rank, world = 0, 1  # this process and their number; `batch_size` counts the items of all of them
+    data = ""           # the name of the token cache that the items come from, if they do: what they were made of
 
     def __init__(self, items, build, batch_size, seed=0, lengths=None, micro_batch_size=None, vary=None):
         "`build(list of items) -> micro-batch`; `lengths` group items of similar length; `batch_size` items make one step."
@@ -152,10 +153,12 @@ class Batches:
             yield self.at(step)
             step += 1
 
-# %% ../../nbs/13_data.batches.ipynb #f168a152
+# %% ../../nbs/13_data.batches.ipynb #32cd961d
 def bucketed(examples, pad_id, batch_size, seed=0, micro_batch_size=None, vary=None):
     "Batches of examples, padded on the right, rows of similar length together; `vary(example, rng)` draws a row anew in every epoch."
-    return Batches(examples, lambda rows: collate(rows, pad_id), batch_size, seed, lengths_of(examples), micro_batch_size, vary)
+    batches = Batches(examples, lambda rows: collate(rows, pad_id), batch_size, seed, lengths_of(examples), micro_batch_size, vary)
+    batches.data = getattr(examples, "name", "")
+    return batches
 
 
 def in_order(examples, pad_id, batch_size=200):
@@ -168,7 +171,9 @@ def packed(examples, pad_id, row_length, batch_size, seed=0, micro_batch_size=No
     "Batches of packed rows; `batch_size` counts rows of `row_length` tokens."
     def build(rows):
         return collate_packed([[examples[i] for i in row] for row in rows], pad_id, row_length)
-    return Batches(pack(lengths_of(examples).tolist(), row_length), build, batch_size, seed, None, micro_batch_size)
+    batches = Batches(pack(lengths_of(examples).tolist(), row_length), build, batch_size, seed, None, micro_batch_size)
+    batches.data = getattr(examples, "name", "")
+    return batches
 
 
 def paired(pairs, pad_id, batch_size, seed=0, micro_batch_size=None):

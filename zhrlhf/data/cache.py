@@ -106,11 +106,12 @@ def write_rows(folder, examples):
         _narrow(folder / "ids.npy")
     return rows
 
-# %% ../../nbs/16_data.cache.ipynb #09ae9487
+# %% ../../nbs/16_data.cache.ipynb #f18dbbb9
 class TokenRows(Sequence):
     "The examples in the three files of a folder, memory-mapped and read-only: a row is read when it is asked for."
 
     def __init__(self, folder):
+        self.name = Path(folder).name  # in a cache, a hash of what the rows were made of
         self._ids, self._learnt, self._offsets = (_mapped(Path(folder) / name) for name in FILES)
 
     def __len__(self):

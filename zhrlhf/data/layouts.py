@@ -33,7 +33,7 @@ class Frame:
             return (self.blank, *self.after)
         return self.after if ids[-1] in self.blanks else (*self.late, *self.after)
 
-# %% ../../nbs/14_data.layouts.ipynb #43db04d0
+# %% ../../nbs/14_data.layouts.ipynb #b4ae34d7
 def open_row(frame, prompt, prefix, room):
     "Ids of an open prompt, up to where the answer begins; at most `room` tokens if frame and prefix fit, cut from the prompt's beginning."
     fixed = len(frame.before) + len(frame.between) + len(prefix) + len(frame.after) + (frame.blank is not None)
@@ -50,10 +50,11 @@ def answer_row(frame, prompt, prefix, answer, max_length):
 
 
 def text_rows(frame, text, max_length):
-    "Examples of a document for a decoder, `text … <end>` in pieces of at most `max_length`. A last piece of one token is left out."
+    "Examples of a document for a decoder, `text … <end>` in pieces of nearly equal length, at most `max_length`."
     ids = (*frame.text, *text, frame.end)
-    pieces = [ids[at:at + max_length] for at in range(0, len(ids), max_length)]
-    return [Example(piece, piece) for piece in pieces if len(piece) > 1]
+    count = -(-len(ids) // max_length)
+    cuts = [len(ids) * n // count for n in range(count + 1)]
+    return [Example(ids[a:b], ids[a:b]) for a, b in zip(cuts, cuts[1:]) if b - a > 1]  # one token alone has nothing to predict it
 
 # %% ../../nbs/14_data.layouts.ipynb #f2f8dc5b
 def role(tokenizer, *names):

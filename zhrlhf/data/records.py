@@ -96,7 +96,7 @@ def _couplet_record(pair, by_length, rng):
     scored = [Answer(pair.lower, 1.0), *(Answer(low, 0.0) for low in same), Answer(other, -1.0)]
     return Record(f"上联：{pair.upper}", tuple(scored), "下联：", data_type="couplet")
 
-# %% ../../nbs/11_data.records.ipynb #a3d1fc04
+# %% ../../nbs/11_data.records.ipynb #9cb7a0ce
 def open_records(source, seed=0):
     "Records from a JSON-lines file or from the embedded corpus, `couplets:train`, `couplets:dev` or `couplets:test`."
     name, _, split = str(source).partition(":")
@@ -112,8 +112,10 @@ def _lines(path):
     try:
         with open(path, encoding="utf-8-sig", newline="\n") as file:
             yield from (line.rstrip("\r\n") for line in file if line.strip())
-    except (OSError, UnicodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    except UnicodeError:
+        raise UserError(f"{path}: cannot be read as UTF-8; convert the file, for example with iconv -f gb18030 -t utf-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read, {(error.strerror or str(error)).lower()}") from None
 
 
 def stream_texts(source):
@@ -125,6 +127,8 @@ def stream_texts(source):
         yield from couplets.load_poems(split)
     elif str(source).endswith(".txt"):
         yield from _lines(source)
+    elif not str(source).endswith((".json", ".jsonl")):
+        raise UserError(f"{source or 'no data'}: text comes from a file named .txt (a document a line) or .jsonl, or from poems:train")
     else:
         yield from (_text(row, f"{source}:{n}") for n, row in read_jsonl(source, numbered=True))
 

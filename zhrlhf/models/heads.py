@@ -33,7 +33,7 @@ def hidden_states(model, batch):
     inputs = {name: batch[name] for name in MODEL_INPUTS if name in batch}
     return model.base_model(**inputs, use_cache=False).last_hidden_state
 
-# %% ../../nbs/20_models.heads.ipynb #c10ee723
+# %% ../../nbs/20_models.heads.ipynb #e6f734e9
 CHUNK = 2**24   # logits that exist in float32 at a time; 64 MiB
 
 
@@ -48,7 +48,9 @@ def over_chunks(model, batch, work):
     "The results of `work(logits [n, V] in float32, labels [n])` for each chunk of the labelled tokens, in order."
     states, labels = label_states(model, batch)
     head = model.get_output_embeddings()
-    count = most(-(-len(labels) * model.config.vocab_size // CHUNK))
+    count = -(-len(labels) * model.config.vocab_size // CHUNK)
+    if any(hasattr(p, "ds_id") for p in head.parameters()):  # parted by ZeRO-3
+        count = most(count)
     if count <= 1:
         return [work(head(states).float(), labels)]
 
@@ -91,13 +93,17 @@ def mean_cross_entropy(model, batches):
         sums += Counter(loss=loss, weight=batch["weight"]) if n < len(mine) else Counter()
     model.train(training)
     sums = total(sums)
+    if not sums["weight"]:
+        raise UserError("the held-out data holds no token to predict; give longer texts")
+    if not math.isfinite(sums["loss"]):
+        raise UserError(f"the held-out loss became {sums['loss']}; lower the learning rate")
     return sums["loss"] / sums["weight"]
 
 
 def perplexity(model, batches):
     "Held-out loss in nats a labelled token and its exponential, by name."
     loss = mean_cross_entropy(model, batches)
-    return {"loss": loss, "perplexity": math.exp(loss)}
+    return {"loss": loss, "perplexity": math.exp(min(loss, 700))}  # beyond that a float is infinite
 
 # %% ../../nbs/20_models.heads.ipynb #b0c1c8e8
 def token_scores(model, batch):

@@ -129,14 +129,14 @@ def merged_state(model, gather=_whole, keep=True):
         state[key.replace(".base_layer.", ".")] = copies[id(tensor)]
     return state if keep else {}
 
-# %% ../../nbs/28_models.lora.ipynb #e4432ae7
+# %% ../../nbs/28_models.lora.ipynb #5f73e05f
 def _tensors(model):
     "The adapters' parameters by their names in a file: peft's prefix in front, the adapter's name left out."
     return {f"base_model.model.{n.replace(f'.{NAME}.', '.')}": p for n, p in model.named_parameters() if ".lora_" in n}
 
 
-def save_adapter(folder, model, gather=_whole):
-    "Writes a model's adapters in peft's format, all or nothing."
+def save_adapter(folder, model, gather=_whole, write=True):
+    "Writes a model's adapters in peft's format, all or nothing; of several processes one has `write`, the others only help to gather."
     from safetensors.torch import save_file
     if not has_lora(model):
         raise UserError(f"{folder}: the model has no adapters to save")
@@ -147,6 +147,8 @@ def save_adapter(folder, model, gather=_whole):
     for name, p in _tensors(model).items():
         with gather([p]):
             state[name] = p.detach().to("cpu", copy=True)
+    if not write:
+        return
     config = copy(model.peft_config[NAME])
     config.target_modules, config.inference_mode = sorted(config.target_modules), True
     with atomic_folder(folder) as part:

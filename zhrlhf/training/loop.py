@@ -153,7 +153,7 @@ class TorchStepper:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
 
-# %% ../../nbs/30_training.loop.ipynb #a5802247
+# %% ../../nbs/30_training.loop.ipynb #637ef3df
 def save_tensors(path, state):
     "torch.save whose file is flushed to the disk, and which says so when the disk is full."
     buffer = io.BytesIO()  # torch itself reports a full disk as a riddle
@@ -162,13 +162,14 @@ def save_tensors(path, state):
 
 
 def clip(params, max_norm):
-    "Scales the gradients of named parameters down to a norm of at most `max_norm`; returns the norm before. One that is not finite is refused by name."
+    "Scales the gradients of named parameters down to a norm of at most `max_norm` (0: any); returns the norm before. One that is not finite is refused by name."
     from torch.nn.utils import clip_grads_with_norm_, get_total_norm
     norm = get_total_norm([p.grad for p in params.values() if p.grad is not None])
     if not norm.isfinite():
         broken = next((name for name, p in params.items() if p.grad is not None and not p.grad.isfinite().all()), "all weights together")
         raise UserError(f"the gradient of {broken} is not finite; lower the learning rate, or look at the batch")
-    clip_grads_with_norm_(params.values(), max_norm, norm)
+    if max_norm:
+        clip_grads_with_norm_(params.values(), max_norm, norm)
     return float(norm)
 
 

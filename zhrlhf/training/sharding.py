@@ -63,7 +63,7 @@ def stage_of(config):
     "The ZeRO stage of a config."
     return config.get("zero_optimization", {}).get("stage", 0)
 
-# %% ../../nbs/32_training.sharding.ipynb #67d08c86
+# %% ../../nbs/32_training.sharding.ipynb #bf0bd87a
 def join(device):
     "Joins the processes that a launcher started, or makes a group of one; `device` is cpu or cuda."
     import deepspeed
@@ -89,7 +89,7 @@ def complete(config, bf16=False, max_grad_norm=0.0):
 
 
 def partition_new_models(config, bf16=False):
-    "From now on transformers builds models parted, if the config says stage 3: no process ever holds one whole. Keep the returned object as long."
+    "Under stage 3, transformers loads models parted as long as the returned object lives: no process ever holds one whole."
     from transformers.integrations import HfDeepSpeedConfig
     return HfDeepSpeedConfig(complete(config, bf16)) if stage_of(config) == 3 else None
 

@@ -23,7 +23,7 @@ from .loop import TorchStepper, pick_device
 from .sharding import DeepSpeedStepper, gathered, join, partition_new_models, read_config
 from .watch import evaluate, every, finished, look_at, train_in
 
-# %% ../../nbs/33_training.stage.ipynb #63126bda
+# %% ../../nbs/33_training.stage.ipynb #9e283303
 @dataclass(frozen=True)
 class RunSettings:
     "What every stage that trains can be told."
@@ -34,7 +34,7 @@ class RunSettings:
     adam_beta1: float = opt(0.9, "AdamW's first beta")
     adam_beta2: float = opt(0.99, "AdamW's second beta")
     adam_epsilon: float = opt(1e-8, "AdamW's epsilon")
-    max_grad_norm: float = opt(1.0, "clip the gradient norm of each network to this")
+    max_grad_norm: float = opt(1.0, "clip the gradient norm of each network (under ZeRO 1 to 3, of all together) to this; 0: no clipping")
     bf16: bool = opt(False, "compute in bfloat16; masters and optimizer states stay float32")
     deepspeed: str = opt("", "zero0, zero1, zero2, zero3, zero2_offload, zero3_offload, or a JSON file; needed under a launcher")
     local_rank: int = opt(-1, "set by the launcher")
@@ -45,13 +45,17 @@ class RunSettings:
     seed: int = opt(0, "random seed of data order, initialisation and sampling")
     device: str = opt("auto", "auto, cpu or cuda")
     resume: bool = opt(False, "go on where a stopped run in --out left off")
-    least = {"gradient_accumulation_steps": 1, "learning_rate": 0, "save_steps": 0, "save_total_limit": 1, "plot_steps": 0, "max_grad_norm": 0}
+    least = {"gradient_accumulation_steps": 1, "learning_rate": 0, "save_steps": 0, "save_total_limit": 1, "plot_steps": 0, "max_grad_norm": 0, "weight_decay": 0, "adam_beta1": 0, "adam_beta2": 0}
+    below = {"adam_beta1": 1, "adam_beta2": 1}
     choices = {"report_to": ("tensorboard", "none")}
 
     def __post_init__(self):
         for name, smallest in self.least.items():
             if getattr(self, name) < smallest:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least {smallest}")
+        for name, limit in self.below.items():
+            if getattr(self, name) >= limit:
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be below {limit}")
         for name, known in self.choices.items():
             if getattr(self, name) not in known:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: known are {', '.join(known)}")
@@ -61,7 +65,7 @@ class RunSettings:
         "How often a run saves, draws and reports, as keyword arguments of `train_in`."
         return {"save_steps": self.save_steps, "keep": self.save_total_limit, "plot_steps": self.plot_steps, "report_to": self.report_to}
 
-# %% ../../nbs/33_training.stage.ipynb #3dbeabd7
+# %% ../../nbs/33_training.stage.ipynb #2fd1a945
 @dataclass(frozen=True)
 class TrainingSettings(RunSettings):
     "What the stages that learn from a data set can be told besides."
@@ -71,7 +75,7 @@ class TrainingSettings(RunSettings):
     max_length: int = opt(256, "tokens in a row; the prompt is cut at its beginning to fit")
     token_cache: str = opt("", "folder that keeps tokenised text for later runs; default: the folder tokens of the run")
     lr_scheduler_type: str = opt("cosine", "linear, cosine, constant or constant_with_warmup")
-    warmup_steps: int = opt(20, "steps over which the learning rate rises from 0")
+    warmup_steps: int = opt(20, "steps over which the learning rate rises from 0; constant has none")
     eval_steps: int = opt(0, "evaluate every so many steps; 0: never")
     gradient_checkpointing: bool = opt(False, "keep no activations but the blocks' inputs, compute the rest again: less memory, a third more time")
     freeze: float = opt(0.0, "share of the transformer blocks, from the bottom, that is not trained (the embeddings with them)")
@@ -80,8 +84,20 @@ class TrainingSettings(RunSettings):
     lora_dropout: float = opt(0.0, "dropout in front of the adapters")
     lora_targets: list[str] = opt([], "name endings of the adapted layers, or all-linear; default: those of the model's family")
     use_rslora: bool = opt(False, "scale by alpha / √rank instead, so that high ranks learn as fast as low ones")
-    least = RunSettings.least | {"per_device_train_batch_size": 1, "max_length": 2, "warmup_steps": 0, "eval_steps": 0, "lora_rank": 0, "freeze": 0}
+    least = RunSettings.least | {"per_device_train_batch_size": 1, "max_length": 2, "warmup_steps": 0, "eval_steps": 0, "lora_rank": 0, "lora_dropout": 0, "max_steps": -1}
+    below = RunSettings.below | {"lora_dropout": 1}
     choices = RunSettings.choices | {"lr_scheduler_type": ("linear", "cosine", "constant", "constant_with_warmup")}
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.max_steps == 0 or self.num_train_epochs <= 0:
+            raise UserError("nothing to train: --max-steps is at least 1, or -1 for --num-train-epochs, which is above 0")
+        if not 0 <= self.freeze <= 1:
+            raise UserError(f"--freeze {self.freeze}: a share of the blocks, between 0 and 1")
+        if self.lora_rank and self.freeze:
+            raise UserError("--lora-rank and --freeze: adapters freeze all the rest already; leave one of them out")
+        if not self.lora_rank and (self.lora_targets or self.use_rslora):
+            raise UserError("--lora-targets and --use-rslora say how adapters are made; give --lora-rank, too")
 
     def schedule(self, steps):
         "The schedule of a run of `steps`, as keyword arguments of the stepper."
@@ -127,12 +143,15 @@ def close_stage(folder, report):
     same()
     return report
 
-# %% ../../nbs/33_training.stage.ipynb #c4f566d7
+# %% ../../nbs/33_training.stage.ipynb #6efafca5
 def ready(settings, load, new=False):
     "The model that `load()` opens, ready to train: on its device or parted, frozen or with adapters, checkpointing its activations."
     part = settings.deepspeed and not new  # a new model is drawn whole, or its weights would depend on the processes
     parting = partition_new_models(read_config(settings.deepspeed), settings.bf16) if part else None
     model = load()
+    places = getattr(model.config, "max_position_embeddings", None) or settings.max_length
+    if settings.max_length > places:
+        raise UserError(f"--max-length {settings.max_length}: the model knows {places} positions; say at most that")
     model.parting = parting  # transformers parts new models as long as this object lives
     if not settings.deepspeed:
         model.to(pick_device(settings.device))
@@ -156,27 +175,31 @@ def make_stepper(settings, networks, **more):
     chosen = dict(lr=s.learning_rate, weight_decay=s.weight_decay, betas=(s.adam_beta1, s.adam_beta2), eps=s.adam_epsilon, max_grad_norm=s.max_grad_norm, bf16=s.bf16)
     return DeepSpeedStepper(read_config(s.deepspeed), networks, **(chosen | more)) if s.deepspeed else TorchStepper(networks, **(chosen | more))
 
-# %% ../../nbs/33_training.stage.ipynb #4d81850c
+# %% ../../nbs/33_training.stage.ipynb #e23f0595
 def tokenised(settings, source, tokenizer, layout, make):
     "The rows of a text or record source from the token cache; `make()` yields them as Examples if they are not there, `layout` is what they depend on besides."
     parts = {"content": content_key(source), "tokenizer": fingerprint(tokenizer), "layout": layout, "max_length": settings.max_length}
     with lead_first():
-        return cached_rows(settings.token_cache or f"{settings.out}/tokens", parts, make)
+        try:
+            return cached_rows(settings.token_cache or f"{settings.out}/tokens", parts, make)
+        except UserError as error:
+            raise error if str(error).startswith(str(source)) else UserError(f"{source}: {error}") from None
 
-# %% ../../nbs/33_training.stage.ipynb #f9c1b9a2
+# %% ../../nbs/33_training.stage.ipynb #2200bf76
 def learn(settings, folder, model, batches, loss_fn, measure, watch=(), shown=("loss",)):
     "Trains on a data set in a run folder, measuring every `eval_steps`; returns the finished run, and what `measure(model)` says at its end."
     steps = settings.step_count(batches)
     stepper = make_stepper(settings, model, **settings.schedule(steps))
     run = train_in(folder, model, batches, loss_fn, stepper, steps, [every(settings.eval_steps, evaluate(measure)), *watch], shown=shown, **settings.habits)
-    return run, look_at(run, measure)
+    last = {name.removeprefix("eval/"): value for name, value in run.metrics.items() if name.startswith("eval/")}  # measured behind the last step
+    return run, last or look_at(run, measure)
 
 
 def save_trained(folder, model, tokenizer):
     "Writes the whole weights of a trained model into `folder/model`, and what adapters alone have learnt into `folder/adapter`."
     adapted, state = has_lora(model), None
     if adapted and not hasattr(model, "score"):
-        save_adapter(folder / "adapter", model, gathered)
+        save_adapter(folder / "adapter", model, gathered, write=lead())
     if adapted or any(hasattr(p, "ds_id") for p in model.parameters()):
         state = merged_state(model, gathered, keep=lead())
     if lead():

@@ -139,7 +139,7 @@ class Progress:
         return {"steps": self.timed, "seconds": seconds, "tokens": self.tokens, "tokens_per_second": self.tokens / seconds if seconds else 0.0,
                 "peak_memory_gb": peak_memory(), "processes": world()}
 
-# %% ../../nbs/31_training.watch.ipynb #599bb3de
+# %% ../../nbs/31_training.watch.ipynb #d8eec2a1
 def manifest(folder):
     "Size and SHA-256 of every file below `folder`, by its path."
     found = {}
@@ -180,7 +180,7 @@ class Checkpoints:
             save_tensors(part / f"process-{rank()}.pt", self._own(run))
             same()
             if lead():
-                write_json(part / "manifest.json", {"step": run.step, "processes": world(), "files": manifest(part)})
+                write_json(part / "manifest.json", {"step": run.step, "processes": world(), "data": getattr(run.batches, "data", ""), "files": manifest(part)})
         same()
         for old in self.found()[self.keep:] if lead() else ():
             shutil.rmtree(old)
@@ -217,6 +217,8 @@ class Checkpoints:
         about = read_json(f"{path}/manifest.json")
         if about["processes"] != world():
             raise UserError(f"{path}: was written by {about['processes']} processes, these are {world()}; launch as many as before")
+        if about["data"] != getattr(batches, "data", ""):
+            raise UserError(f"{path}: the data, or the tokenizer, is not what this run began with; give the old one, or another --out")
         stepper.load(path, model)
         own = torch.load(f"{path}/process-{rank()}.pt", weights_only=True)
         if hasattr(batches, "load_state_dict"):
