@@ -13,10 +13,10 @@ import io
 import warnings
 from functools import cache
 
-# %% ../nbs/02_plots.ipynb #7fe13c6c
+# %% ../nbs/02_plots.ipynb #614fdab6
 PALETTE = {"pretrain": "#0072B2", "sft": "#E69F00", "reward": "#009E73", "ppo": "#D55E00",
            "human": "#222222", "baseline": "#8A8A8A", "bad": "#CC79A7", "learnt": "#AA3377"}
-SPARE = ("#56B4E9", "#7A5195", "#8C6D31", "#117A65")
+SPARE = ("#56B4E9", "#7A5195", "#8C6D31", "#117A65", "#C44E52", "#B5A642")
 
 
 def colour(name, turn=0):

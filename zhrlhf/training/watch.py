@@ -139,7 +139,7 @@ class Progress:
         return {"steps": self.timed, "seconds": seconds, "tokens": self.tokens, "tokens_per_second": self.tokens / seconds if seconds else 0.0,
                 "peak_memory_gb": peak_memory(), "processes": world()}
 
-# %% ../../nbs/31_training.watch.ipynb #d8eec2a1
+# %% ../../nbs/31_training.watch.ipynb #51d3147b
 def manifest(folder):
     "Size and SHA-256 of every file below `folder`, by its path."
     found = {}
@@ -158,7 +158,7 @@ def damage(folder):
     found = manifest(folder)
     return next((f"{name} is missing or differs" for name in promised if found.get(name) != promised[name]), "")
 
-
+# %% ../../nbs/31_training.watch.ipynb #c792f345
 class Checkpoints:
     "Saves a run's full state under `folder/step-NNNNNN` and restores the newest one that is whole."
 
