@@ -131,7 +131,7 @@ def freeze(model, share, embeddings=True):
     below = [m for m in base.modules() if isinstance(m, nn.Embedding) and m not in above]
     return freeze_prefix(below if embeddings else (), blocks_of(model), share)
 
-# %% ../nbs/29_families.ipynb #636204fc
+# %% ../nbs/29_families.ipynb #a0a29c5b
 def encode(tokenizer, texts):
     "Ids of many texts, without special tokens added."
     return tokenizer(list(texts), add_special_tokens=False).input_ids if len(texts) else []
@@ -140,14 +140,14 @@ def encode(tokenizer, texts):
 def answer_examples(model, tokenizer, records, answers, max_length):
     "One Example (or None if unusable) for each record and its answer text."
     frame = family_of(model).frame(tokenizer)
-    parts = zip(encode(tokenizer, [r.prompt for r in records]), encode(tokenizer, [r.prefix for r in records]), encode(tokenizer, answers))
+    parts = zip(encode(tokenizer, [r.context() for r in records]), encode(tokenizer, [r.prefix for r in records]), encode(tokenizer, answers))
     return [answer_row(frame, prompt, prefix, answer, max_length) for prompt, prefix, answer in parts]
 
 
 def prompt_examples(model, tokenizer, records, room):
     "Open prompts to generate from, as Examples without labels."
     frame = family_of(model).frame(tokenizer)
-    parts = zip(encode(tokenizer, [r.prompt for r in records]), encode(tokenizer, [r.prefix for r in records]))
+    parts = zip(encode(tokenizer, [r.context() for r in records]), encode(tokenizer, [r.prefix for r in records]))
     rows = [open_row(frame, prompt, prefix, room) for prompt, prefix in parts]
     if max(map(len, rows)) > room:
         raise UserError(f"a prompt's frame and prefix alone take more than {room} tokens; allow longer prompts")
@@ -245,7 +245,7 @@ def load_tokenizer(folder):
         raise UserError(f"{path}: {error}") from None
     return tokenizer
 
-# %% ../nbs/29_families.ipynb #a463ca93
+# %% ../nbs/29_families.ipynb #25bcb52e
 @contextmanager
 def _silent():
     "Without the library's warnings: a new head is what was asked for."
@@ -295,7 +295,9 @@ def save_model(folder, model, tokenizer, state=None):
     if state is not None:
         with torch.device("meta"):  # a model of the same shape without adapters and without memory
             plain = type(model)(model.config).to(next(iter(state.values())).dtype)
-        plain.generation_config, model = model.generation_config, plain
+        if model.can_generate():
+            plain.generation_config = model.generation_config
+        model = plain
     with atomic_folder(folder) as part:
         model.save_pretrained(part, state_dict=state)
         tokenizer.save_pretrained(part)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IGNORE', 'Example', 'lengths_of', 'running_count', 'collate', 'to_device', 'pack', 'collate_packed', 'Batches',
-           'bucketed', 'in_order', 'packed', 'paired']
+           'bucketed', 'in_order', 'packed', 'paired', 'paired_by_prompt']
 
 # %% ../../nbs/13_data.batches.ipynb #5cbba08b
 from dataclasses import dataclass
@@ -181,3 +181,15 @@ def paired(pairs, pad_id, batch_size, seed=0, micro_batch_size=None):
     def build(rows):
         return collate([c for c, _ in rows] + [r for _, r in rows], pad_id) | {"weight": float(len(rows))}
     return Batches(pairs, build, batch_size, seed, [max(len(c), len(r)) for c, r in pairs], micro_batch_size)
+
+# %% ../../nbs/13_data.batches.ipynb #90b5058a
+def paired_by_prompt(groups, pad_id, batch_size, seed=0, micro_batch_size=None):
+    "Batches of prompts, each a list of (chosen, rejected) pairs: every answer once in [R, T], and `pairs` [P, 2] with the rows of chosen and rejected."
+    def build(chosen_groups):
+        rows, pairs = [], []
+        for group in chosen_groups:
+            places = {example: len(rows) + n for n, example in enumerate(dict.fromkeys(e for pair in group for e in pair))}
+            rows += places
+            pairs += [(places[c], places[r]) for c, r in group]
+        return collate(rows, pad_id) | {"pairs": torch.tensor(pairs), "weight": float(len(pairs))}
+    return Batches(groups, build, batch_size, seed, [max(len(e) for pair in group for e in pair) for group in groups], micro_batch_size)

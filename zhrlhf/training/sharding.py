@@ -179,14 +179,14 @@ def _safe_files():
                 return torch.load(path, map_location=map_location, weights_only=True)
     return SafeFiles()
 
-# %% ../../nbs/32_training.sharding.ipynb #72b29cb0
+# %% ../../nbs/32_training.sharding.ipynb #dc0ce92d
 @contextmanager
-def gathered(params):
-    "Inside, weights that ZeRO-3 has parted are whole; all processes must enter."
+def gathered(params, change=False):
+    "Inside, weights that ZeRO-3 has parted are whole; all processes must enter. With `change` they are parted again as the lead leaves them."
     parted = [p for p in params if hasattr(p, "ds_id")]
     if not parted:
         yield
         return
     import deepspeed
-    with deepspeed.zero.GatheredParameters(parted):
+    with deepspeed.zero.GatheredParameters(parted, modifier_rank=0 if change else None):
         yield

@@ -185,7 +185,7 @@ def tokenised(settings, source, tokenizer, layout, make):
         except UserError as error:
             raise error if str(error).startswith(str(source)) else UserError(f"{source}: {error}") from None
 
-# %% ../../nbs/33_training.stage.ipynb #2200bf76
+# %% ../../nbs/33_training.stage.ipynb #ca896e5a
 def learn(settings, folder, model, batches, loss_fn, measure, watch=(), shown=("loss",)):
     "Trains on a data set in a run folder, measuring every `eval_steps`; returns the finished run, and what `measure(model)` says at its end."
     steps = settings.step_count(batches)
@@ -202,6 +202,7 @@ def save_trained(folder, model, tokenizer):
         save_adapter(folder / "adapter", model, gathered, write=lead())
     if adapted or any(hasattr(p, "ds_id") for p in model.parameters()):
         state = merged_state(model, gathered, keep=lead())
+    model.parting = None  # what is built from now on, such as the shell of the saved model, is whole
     if lead():
         save_model(folder / "model", model, tokenizer, state)
     same()
