@@ -4,20 +4,23 @@
 
 # %% auto #0
 __all__ = ['pair_loss', 'scores_so_far', 'differ', 'score_examples', 'score_records', 'score', 'record_pairs', 'pair_accuracy',
-           'RewardSettings', 'demonstration_rows', 'with_new_head', 'pair_batches', 'normalise', 'train', 'main']
+           'judged', 'RewardSettings', 'demonstration_rows', 'with_new_head', 'pair_batches', 'normalise', 'train',
+           'main']
 
-# %% ../nbs/51_reward.ipynb #13858b8e
+# %% ../nbs/51_reward.ipynb #13cbca54
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 
-from .core import UserError, opt, parse, run_main
+from .core import UserError, opt, parse, run_main, write_json
 from .data.batches import in_order, paired, paired_by_prompt, to_device
 from .data.records import Record, open_records
+from .evals.metrics import calibration, paired_accuracy
 from .families import answer_examples, blocks_of, load_reward_model, load_tokenizer, pair_rows
 from .models.heads import SHIFT, init_score_head, last_real, last_scores, score_shift, token_scores
+from .processes import lead
 from .training.sharding import gathered
 from .training.stage import TrainingSettings, close_stage, learn, open_stage, ready, save_trained
 from .training.watch import look_at
@@ -90,7 +93,20 @@ def pair_accuracy(model, tokenizer, pairs):
     margins = score_examples(model, tokenizer, [c for c, _ in pairs]) - score_examples(model, tokenizer, [r for _, r in pairs])
     return {"accuracy": (margins > 0).float().mean().item(), "margin": margins.mean().item()}
 
-# %% ../nbs/51_reward.ipynb #e175bb51
+# %% ../nbs/51_reward.ipynb #d2ad580a
+def judged(model, tokenizer, records, max_length):
+    "How a model ranks the pairs of records: {kind of data: accuracy, interval, ties, n, mean margin, accuracy of the longer answer}, and the calibration of all."
+    numbered = [(n, pair) for n, pair in pair_rows(model, tokenizer, records, max_length) if not isinstance(pair, str)]
+    chosen, rejected = (score_examples(model, tokenizer, [pair[side] for _, pair in numbered]) for side in (0, 1))
+    margins, longer = chosen - rejected, torch.tensor([float(len(c) - len(r)) for _, (c, r) in numbered])
+    kinds = [records[n - 1].data_type or "unnamed" for n, _ in numbered]
+
+    def figures(places):
+        return {**paired_accuracy(margins[places]), "margin": margins[places].mean().item(), "longer wins": paired_accuracy(longer[places])["accuracy"]}
+    groups = {"all": range(len(kinds)), **{kind: [i for i, k in enumerate(kinds) if k == kind] for kind in sorted(set(kinds))}}
+    return {"pairs": {name: figures(torch.tensor(list(places))) for name, places in groups.items()}, "calibration": calibration(margins)}
+
+# %% ../nbs/51_reward.ipynb #864d01af
 @dataclass(frozen=True)
 class RewardSettings(TrainingSettings):
     "Reward model from ranked answers."
@@ -147,7 +163,7 @@ def normalise(model, tokenizer, demonstrations):
     setattr(model.config, SHIFT, shift)
     return shift
 
-
+# %% ../nbs/51_reward.ipynb #5225331b
 def train(settings, watch=(), free=()):
     "Runs the stage in `settings.out`; returns its report. The model is saved in the folder `model` of the run."
     folder, report = open_stage(settings, free)
@@ -162,6 +178,9 @@ def train(settings, watch=(), free=()):
     shift = look_at(run, lambda m: normalise(m, tokenizer, demonstrations))
     save_trained(folder, model, tokenizer)
     frozen = sum(not any(p.requires_grad for p in block.parameters()) for block in blocks_of(model))
+    table = look_at(run, lambda m: judged(m, tokenizer, open_records(settings.eval_data, settings.seed), settings.max_length))
+    if lead():
+        write_json(folder / "pairs.json", table)
     return close_stage(folder, {"steps": run.step, "pairs": sum(map(len, pairs)), "frozen_blocks": frozen, "shift": shift,
                                 **{f"eval_{k}": v for k, v in measured.items()}})
 

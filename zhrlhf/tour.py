@@ -126,12 +126,12 @@ def look(folder, paper, reference=None):
             "cross_entropy": mean_cross_entropy(policy, in_order(human, tokenizer.pad_token_id)),
             "kl": kl if reference else 0.0, "answers": texts}
 
-# %% ../nbs/70_tour.ipynb #95097372
+# %% ../nbs/70_tour.ipynb #d644ba4e
 def reward_records(sft_folder, plan, paper):
     "Training records of the reward model: human line 1; another couplet's line and the SFT model's own sample 0; another length −1."
     records = couplet_records("train", paper.seed)
     policy, tokenizer = load_model(sft_folder).to(paper.device), load_tokenizer(sft_folder)
-    samples = generate(policy, tokenizer, records[:plan.sampled], paper.sampling, seed=paper.seed)
+    samples = generate(policy, tokenizer, records[:plan.sampled], paper.sampling, seed=paper.seed, specials=True)
     own = [[Answer(s, 0.0)] if s and s != r.best() else [] for s, r in zip(samples, records)] + [[]] * (len(records) - len(samples))
     return [replace(r, answers=(*r.answers[:2], *mine, *(r.answers[3:] if n % 8 == 0 else ()))) for n, (r, mine) in enumerate(zip(records, own))]
 
