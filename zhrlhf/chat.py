@@ -62,7 +62,7 @@ class Talk:
         "Begins a new conversation."
         self.turns.clear()
 
-# %% ../nbs/63_chat.ipynb #d9e23436
+# %% ../nbs/63_chat.ipynb #7edafa38
 COMMANDS = {"/new": "forget what was said", "/help": "list the commands", "/quit": "leave, as the end of input does"}
 
 
@@ -72,7 +72,7 @@ def answer(talk, text, out=None):
         with closing(talk.ask(text)) as pieces:
             for piece in pieces:
                 print(piece, end="", flush=True, file=out)
-    except ZeroDivisionError:
+    except KeyboardInterrupt:
         pass
     print(flush=True, file=out)
 
