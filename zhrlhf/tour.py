@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['RULE', 'FULL', 'QUICK', 'STAGES', 'POLICIES', 'PATHS', 'RULES', 'STYLE', 'TourSettings', 'Plan', 'Exam', 'exam',
-           'interval', 'answers_and_kl', 'look', 'reward_records', 'judge_records', 'judge_report', 'stage_folder',
-           'run_stage', 'timed', 'run_tour', 'hardware', 'make_report', 'rows_of_table', 'table_text', 'loss_figure',
-           'smooth', 'share_figure', 'ppo_figure', 'verdict', 'html_rows', 'page', 'main']
+           'answers_and_kl', 'look', 'reward_records', 'judge_records', 'judge_report', 'stage_folder', 'run_stage',
+           'timed', 'run_tour', 'hardware', 'make_report', 'rows_of_table', 'table_text', 'loss_figure', 'smooth',
+           'share_figure', 'ppo_figure', 'verdict', 'html_rows', 'page', 'main']
 
-# %% ../nbs/70_tour.ipynb #6498201a
+# %% ../nbs/70_tour.ipynb #65272f1c
 import html
 import os
 import platform
@@ -23,6 +23,7 @@ from .core import UserError, open_run, opt, parse, read_json, run_main, versions
 from .data import couplets
 from .data.batches import in_order
 from .data.records import Answer, Record, couplet_records, write_records
+from .evals.metrics import wilson
 from .families import answer_examples, load_model, load_reward_model, load_tokenizer, prompt_examples
 from .generate import Sampling, generate, own_random
 from .models.heads import mean_cross_entropy
@@ -74,7 +75,7 @@ QUICK = Plan(
     ppo=dict(updates=4, rollout_batch_size=48, save_steps=8),
     rule=dict(reward_function=RULE, cliprange_value=1.0), learnt=dict(kl_coef=0.02))
 
-# %% ../nbs/70_tour.ipynb #c43be9b4
+# %% ../nbs/70_tour.ipynb #5e37363c
 @dataclass(frozen=True)
 class Exam:
     "What every policy is asked: couplets, their records, and how to sample."
@@ -94,12 +95,6 @@ def exam(settings, plan):
     pairs = tuple(couplets.load(settings.split)[:plan.asked])
     records = tuple(Record(f"上联：{p.upper}", (Answer(p.lower, 1.0),), "下联：") for p in pairs)
     return Exam(pairs, records, settings.seed, pick_device(settings.device))
-
-
-def interval(share, count):
-    "The 95 % Wilson interval of a share of `count` trials."
-    from scipy.stats import binomtest
-    return list(binomtest(round(share * count), count).proportion_ci(method="wilson"))
 
 
 @torch.no_grad()
@@ -122,11 +117,11 @@ def look(folder, paper, reference=None):
     texts, kl = answers_and_kl(policy, judge, tokenizer, paper)
     human = answer_examples(policy, tokenizer, paper.records, [p.lower for p in paper.pairs], 64)
     shares = couplets.shares([(p.upper, t) for p, t in zip(paper.pairs, texts)])
-    return {"shares": shares, "intervals": {rule: interval(s, len(texts)) for rule, s in shares.items()},
+    return {"shares": shares, "intervals": {rule: list(wilson(round(s * len(texts)), len(texts))) for rule, s in shares.items()},
             "cross_entropy": mean_cross_entropy(policy, in_order(human, tokenizer.pad_token_id)),
             "kl": kl if reference else 0.0, "answers": texts}
 
-# %% ../nbs/70_tour.ipynb #d644ba4e
+# %% ../nbs/70_tour.ipynb #0451819a
 def reward_records(sft_folder, plan, paper):
     "Training records of the reward model: human line 1; another couplet's line and the SFT model's own sample 0; another length −1."
     records = couplet_records("train", paper.seed)
@@ -148,7 +143,7 @@ def judge_report(folder, settings, plan, paper, looks):
     accuracy = reward.pair_accuracy(model, tokenizer, pairs)
     texts = {"human": [p.lower for p in paper.pairs], **{name: seen["answers"] for name, seen in looks.items()}}
     scores = {name: reward.score_records(model, tokenizer, paper.records, lines, 64).mean().item() for name, lines in texts.items()}
-    return {**accuracy, "pairs": len(pairs), "interval": interval(accuracy["accuracy"], len(pairs)), "mean_scores": scores}
+    return {**accuracy, "pairs": len(pairs), "interval": list(wilson(accuracy["accuracy"] * len(pairs), len(pairs))), "mean_scores": scores}
 
 # %% ../nbs/70_tour.ipynb #0f13605e
 STAGES = ("pretrain", "sft", "reward", "ppo-rule", "ppo-learnt")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IGNORE', 'Example', 'lengths_of', 'running_count', 'collate', 'to_device', 'pack', 'collate_packed', 'Batches',
-           'bucketed', 'in_order', 'packed', 'paired', 'paired_by_prompt']
+           'bucketed', 'in_order', 'packed', 'collate_pairs', 'paired', 'paired_by_prompt']
 
 # %% ../../nbs/13_data.batches.ipynb #5cbba08b
 from dataclasses import dataclass
@@ -105,21 +105,20 @@ def collate_packed(rows, pad_id, row_length):
         batch["position_ids"][r, at:] = torch.arange(row_length - at)
     return batch | {"weight": float(sum(e.targets for row in rows for e in row)), "tokens": sum(len(e) for row in rows for e in row)}
 
-# %% ../../nbs/13_data.batches.ipynb #077eb129
+# %% ../../nbs/13_data.batches.ipynb #360be0fd
 class Batches:
     "Optimizer steps from a data set: `at(step)` is a pure function of (data, seed, step); iterating starts at `start`."
     rank, world = 0, 1  # this process and their number; `batch_size` counts the items of all of them
-    data = ""           # the name of the token cache that the items come from, if they do: what they were made of
 
-    def __init__(self, items, build, batch_size, seed=0, lengths=None, micro_batch_size=None, vary=None):
-        "`build(list of items) -> micro-batch`; `lengths` group items of similar length; `batch_size` items make one step."
+    def __init__(self, items, build, batch_size, seed=0, lengths=None, micro_batch_size=None, vary=None, data=""):
+        "`build(list of items) -> micro-batch`; `lengths` group items of similar length; `batch_size` items make one step; `data` names the token cache they come from."
         if not len(items):
             raise UserError("no usable example; check the data file and the maximal length")
         if batch_size < 1:
             raise UserError(f"a batch of {batch_size} rows; the batch size is at least 1")
         self.items, self.build, self.batch_size, self.seed = items, build, batch_size, seed
         self.lengths = np.asarray(lengths) if lengths is not None else np.zeros(len(items), dtype=int)
-        self.micro, self.start, self.vary = micro_batch_size or batch_size, 0, vary
+        self.micro, self.start, self.vary, self.data = micro_batch_size or batch_size, 0, vary, data
         self.per_epoch = -(-len(items) // batch_size)
         self._epoch = lru_cache(maxsize=2)(self._order)
 
@@ -153,12 +152,10 @@ class Batches:
             yield self.at(step)
             step += 1
 
-# %% ../../nbs/13_data.batches.ipynb #32cd961d
+# %% ../../nbs/13_data.batches.ipynb #cfcbb497
 def bucketed(examples, pad_id, batch_size, seed=0, micro_batch_size=None, vary=None):
     "Batches of examples, padded on the right, rows of similar length together; `vary(example, rng)` draws a row anew in every epoch."
-    batches = Batches(examples, lambda rows: collate(rows, pad_id), batch_size, seed, lengths_of(examples), micro_batch_size, vary)
-    batches.data = getattr(examples, "name", "")
-    return batches
+    return Batches(examples, lambda rows: collate(rows, pad_id), batch_size, seed, lengths_of(examples), micro_batch_size, vary, getattr(examples, "name", ""))
 
 
 def in_order(examples, pad_id, batch_size=200):
@@ -171,16 +168,17 @@ def packed(examples, pad_id, row_length, batch_size, seed=0, micro_batch_size=No
     "Batches of packed rows; `batch_size` counts rows of `row_length` tokens."
     def build(rows):
         return collate_packed([[examples[i] for i in row] for row in rows], pad_id, row_length)
-    batches = Batches(pack(lengths_of(examples).tolist(), row_length), build, batch_size, seed, None, micro_batch_size)
-    batches.data = getattr(examples, "name", "")
-    return batches
+    return Batches(pack(lengths_of(examples).tolist(), row_length), build, batch_size, seed, None, micro_batch_size, data=getattr(examples, "name", ""))
+
+
+def collate_pairs(pairs, pad_id):
+    "(chosen, rejected) examples in one tensor [2B, T]: B chosen rows, then B rejected; `weight` counts pairs."
+    return collate([c for c, _ in pairs] + [r for _, r in pairs], pad_id) | {"weight": float(len(pairs))}
 
 
 def paired(pairs, pad_id, batch_size, seed=0, micro_batch_size=None):
-    "Batches of (chosen, rejected) examples in one tensor [2B, T]: B chosen rows, then B rejected; `weight` counts pairs."
-    def build(rows):
-        return collate([c for c, _ in rows] + [r for _, r in rows], pad_id) | {"weight": float(len(rows))}
-    return Batches(pairs, build, batch_size, seed, [max(len(c), len(r)) for c, r in pairs], micro_batch_size)
+    "Batches of (chosen, rejected) examples, both in one tensor."
+    return Batches(pairs, lambda rows: collate_pairs(rows, pad_id), batch_size, seed, [max(len(c), len(r)) for c, r in pairs], micro_batch_size)
 
 # %% ../../nbs/13_data.batches.ipynb #90b5058a
 def paired_by_prompt(groups, pad_id, batch_size, seed=0, micro_batch_size=None):

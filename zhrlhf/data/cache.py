@@ -6,15 +6,14 @@
 __all__ = ['FORMAT', 'FILES', 'CHUNK', 'PASSING', 'OVERTAKEN', 'write_rows', 'TokenRows', 'content_key', 'fingerprint',
            'cached_rows']
 
-# %% ../../nbs/16_data.cache.ipynb #daddd9ca
+# %% ../../nbs/16_data.cache.ipynb #72f1f40a
 import errno
 import hashlib
 import json
-import shutil
 import tempfile
 import warnings
 from collections.abc import Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -203,19 +202,9 @@ def _build(path, parts, make):
             raise
     return rows
 
-# %% ../../nbs/16_data.cache.ipynb #0e3482e5
-def _forget(folder, keep):
-    "Deletes the caches of `folder` but the `keep` newest."
-    built = []
-    for meta in folder.glob("[0-9a-f]" * 16 + "/meta.json"):
-        with suppress(FileNotFoundError):  # another process deleted it first
-            built.append((meta.stat().st_mtime_ns, meta.parent))
-    for _, path in sorted(built, reverse=True)[keep:]:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def cached_rows(folder, parts, make, keep=None):
-    "`TokenRows` of the examples that `make()` yields, built once for `parts` (dict of strings and numbers) in `folder`; `keep` (≥ 1) caches stay after a build, or all."
+# %% ../../nbs/16_data.cache.ipynb #af2903d5
+def cached_rows(folder, parts, make):
+    "`TokenRows` of the examples that `make()` yields, built once for `parts` (dict of strings and numbers) in `folder`."
     parts = json.loads(_canonical(parts))  # as they are read back
     path = Path(folder) / hashlib.sha256(_canonical({"format": FORMAT, "parts": parts}).encode()).hexdigest()[:16]
     there = path.exists()  # asked first: what another process finishes after this look is not damaged
@@ -224,6 +213,4 @@ def cached_rows(folder, parts, make, keep=None):
         if there:
             warnings.warn(f"{path}: a damaged token cache; the text is tokenised again", stacklevel=2)
         rows = _build(path, parts, make)
-        if keep:
-            _forget(Path(folder), keep)
     return rows
