@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['WORKS', 'SpeedSettings', 'made_rows', 'columns_of', 'pairs_of', 'examples_of', 'open_tokenizer', 'open_or_make',
-           'work_batches', 'calibrate', 'Clock', 'NoUpdate', 'bare_loss', 'speed', 'main']
+           'work_batches', 'calibrate', 'Clock', 'NoUpdate', 'bare_loss', 'training_speed', 'sampling_speed', 'speed',
+           'main']
 
-# %% ../nbs/61_bench.ipynb #15528497
+# %% ../nbs/61_bench.ipynb #a257d8db
 import json
 import random
 import sys
@@ -22,18 +23,21 @@ from .data.batches import IGNORE, Example, collate, collate_pairs, packed
 from .data.couplets import load_poems
 from .data.tokenizers import couplet_tokenizer
 from .families import freeze, load_model, load_reward_model
-from .models.heads import lm_loss
+from .generate import Sampling
+from .models.heads import label_logprobs, lm_loss
+from .models.spans import collate_spans
 from .reward import pair_loss
+from .rl.rollouts import rollout
 from .training.loop import TorchStepper, fit
 from .training.watch import peak_memory
 
-# %% ../nbs/61_bench.ipynb #2f26fb67
-WORKS = ("pretrain", "sft", "reward", "bare")
+# %% ../nbs/61_bench.ipynb #dadd7a43
+WORKS = ("pretrain", "sft", "reward", "bare", "rollout")
 
 
 @dataclass(frozen=True)
 class SpeedSettings:
-    "A fixed piece of training: pretrain (all tokens are learnt), sft (the answers are), reward (pairs are), or bare (sft's forward and backward pass alone)."
+    "A fixed piece of work: training in pretrain (all tokens are learnt), sft (the answers are) or reward (pairs are), bare (sft's forward and backward pass alone), or rollout (sampling)."
     data: str = opt("", "JSON lines with prompt and completion, or prompt, chosen and rejected; default: rows made of the embedded poems")
     model_dir: str = opt("", "a saved model; a new one is saved here if the folder holds none")
     tokenizer_dir: str = opt("", "a saved tokenizer; default: the embedded one")
@@ -42,6 +46,8 @@ class SpeedSettings:
     batch_size: int = opt(8, "rows in a step; packed rows with --packing")
     max_length: int = opt(256, "tokens in a row")
     vary: bool = opt(False, "lengths of made rows vary from a seventh to all of it")
+    prompt_len: int = opt(32, "rollout: tokens in a prompt")
+    new_tokens: int = opt(64, "rollout: tokens in an answer, which no end token cuts short")
     packing: bool = opt(False, "several short rows share a row")
     lr: float = opt(0.0, "learning rate, constant; 0: 1e-3, for reward 3e-4")
     freeze: float = opt(0.0, "reward: share of the lower blocks, and the embeddings, that is not trained")
@@ -58,7 +64,7 @@ class SpeedSettings:
         if min(self.steps, self.batch_size, self.threads) < 1 or self.warmup_steps < 1:
             raise UserError("--steps, --warmup-steps, --batch-size and --threads are at least 1")
 
-# %% ../nbs/61_bench.ipynb #ad13502b
+# %% ../nbs/61_bench.ipynb #a1b558d2
 def made_rows(settings):
     "Prompt and completion rows of poems in a run, near the full length, or of any length from a seventh to all of it."
     rng, verse = random.Random(settings.seed), "".join(load_poems("train")[:4000])
@@ -74,7 +80,7 @@ def columns_of(settings, tokenizer, names, made):
     "The texts of the fields `names` of the data file, or of the rows that `made()` gives without one, as ids: a list of rows for each field."
     rows = list(read_jsonl(settings.data)) if settings.data else made()
     if not rows or not all(isinstance(row.get(name), str) for row in rows for name in names):
-        raise UserError(f"{settings.data}: rows with the texts {', '.join(names[:-1])} and {names[-1]} are needed")
+        raise UserError(f"{settings.data}: rows with the texts {' and '.join(names)} are needed")
     return [tokenizer([row[name] for row in rows], add_special_tokens=False).input_ids for name in names]
 
 
@@ -123,14 +129,16 @@ def open_or_make(settings, tokenizer, scores=False):
         model.save_pretrained(settings.model_dir)
     return model
 
-# %% ../nbs/61_bench.ipynb #7c9136c7
+# %% ../nbs/61_bench.ipynb #68a5ca37
 def work_batches(settings, examples, pad_id):
     "Steps of `batch_size` rows: packed, or padded in one seeded permutation, again from its start when it ends."
     if settings.packing:
         return packed(examples, pad_id, settings.max_length, settings.batch_size, settings.seed)
-    build = collate if isinstance(examples[0], Example) else collate_pairs
+
+    def build(items):
+        return collate(items, pad_id) if isinstance(items[0], Example) else collate_pairs([[pair] for pair in items], collate_spans)
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(settings.seed)).tolist()
-    steps = [[build([examples[i] for i in order[at:at + settings.batch_size]], pad_id)] for at in range(0, len(order) - settings.batch_size + 1, settings.batch_size)]
+    steps = [[build([examples[i] for i in order[at:at + settings.batch_size]])] for at in range(0, len(order) - settings.batch_size + 1, settings.batch_size)]
     if not steps:
         raise UserError(f"{len(examples)} rows do not make one batch of {settings.batch_size}")
     return (steps[n % len(steps)] for n in range(settings.steps + settings.warmup_steps))
@@ -167,7 +175,7 @@ class Clock:
                 "tokens_per_s": round(tokens / wall, 1), "padded_tokens_per_s": round(padded / wall, 1), "tokens_per_s_best_step": round(tokens / len(walls) / walls[0], 1),
                 "step_s_median": round(walls[len(walls) // 2], 4), "step_s_min": round(walls[0], 4), "first_loss": self.losses[0], "final_loss": self.losses[-1], "losses": self.losses}
 
-# %% ../nbs/61_bench.ipynb #45714033
+# %% ../nbs/61_bench.ipynb #9317c1eb
 class NoUpdate(TorchStepper):
     "A stepper that only clears the gradients: what is left of training without clipping, optimizer and schedule."
 
@@ -182,13 +190,9 @@ def bare_loss(model, batch):
     logits = model(batch["input_ids"], use_cache=False, **mask).logits[:, :-1]
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=IGNORE, reduction="sum"), {}
 
-
-def speed(work, settings):
-    "Runs a piece of work; returns its figures, with the fields of the peer scripts."
-    torch.set_num_threads(settings.threads)
-    quiet()
-    tokenizer = open_tokenizer(settings.tokenizer_dir)
-    model = open_or_make(settings, tokenizer, scores=work == "reward").train()
+# %% ../nbs/61_bench.ipynb #ad03af27
+def training_speed(work, settings, model, tokenizer):
+    "Trains for some steps; returns the figures of the measured ones."
     if work == "reward" and settings.packing:
         raise UserError("--packing: pairs are not packed; leave it out")
     examples = pairs_of(settings, tokenizer) if work == "reward" else examples_of(settings, tokenizer, learn_all=work == "pretrain")
@@ -202,13 +206,42 @@ def speed(work, settings):
             yield micro_batches
     losses = {"bare": bare_loss, "reward": partial(pair_loss, center=settings.center)}
     stepper = (NoUpdate if work == "bare" else TorchStepper)(model, lr=settings.lr or (3e-4 if work == "reward" else 1e-3), bf16=settings.dtype == "bfloat16")
-    clock, before = Clock(settings.warmup_steps), calibrate()
+    clock = Clock(settings.warmup_steps)
     fit(model, counted(), losses.get(work, lm_loss), stepper, settings.steps + settings.warmup_steps, [clock])
     rows = [e for pair in examples for e in pair] if work == "reward" else examples
     labels, tokens = (sum(f(e) for e in rows) for f in (lambda e: e.targets, len))
+    return {"trainable": sum(p.numel() for p in model.parameters() if p.requires_grad), **clock.result(places), "label_share": round(labels / tokens, 3)}
+
+
+def sampling_speed(settings, model, tokenizer):
+    "Answers the same prompts several times, in full length; returns the figures of the measured times, and as loss what the training forward says of the last answers."
+    (rows,) = columns_of(settings, tokenizer, ("prompt",), lambda: made_rows(settings))
+    rows = [tuple(row * -(-settings.prompt_len // len(row)))[:settings.prompt_len] for row in rows[:settings.batch_size]]
+    prompts, sampling = [Example(row, (IGNORE,) * len(row)) for row in rows], Sampling(settings.new_tokens)
+    model.config.eos_token_id, marks = -1, []  # no token ends an answer
+    for n in range(settings.warmup_steps + settings.steps):
+        torch.manual_seed(settings.seed + n)
+        marks += [(time.perf_counter(), time.process_time())]
+        batch = rollout(model.eval(), tokenizer, prompts, sampling)
+        marks += [(time.perf_counter(), time.process_time())]
+    spans = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(marks[::2], marks[1::2])][settings.warmup_steps:]
+    (wall, cpu), new = map(sum, zip(*spans)), batch["mask"].numel()
+    with torch.no_grad():
+        loss = -label_logprobs(model, batch).mean().item()
+    return {"prompt_len": settings.prompt_len, "new_tokens": batch["mask"].shape[1], "wall_s": round(wall, 3), "cpu_s": round(cpu, 3), "tokens": new * len(spans),
+            "tokens_per_cpu_s": round(new * len(spans) / cpu, 1), "tokens_per_s": round(new * len(spans) / wall, 1), "tokens_per_s_best": round(new / min(w for w, _ in spans), 1), "final_loss": round(loss, 4)}
+
+
+def speed(work, settings):
+    "Runs a piece of work; returns its figures, with the fields of the peer scripts."
+    torch.set_num_threads(settings.threads)
+    quiet()
+    tokenizer = open_tokenizer(settings.tokenizer_dir)
+    model, before = open_or_make(settings, tokenizer, scores=work == "reward").train(), calibrate()
+    figures = sampling_speed(settings, model.to(getattr(torch, settings.dtype)), tokenizer) if work == "rollout" else training_speed(work, settings, model, tokenizer)
     return {"work": work, "packing": settings.packing, "dtype": settings.dtype, "batch_size": settings.batch_size, "max_length": settings.max_length, "steps": settings.steps,
-            "params": sum(p.numel() for p in model.parameters()), "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad), **clock.result(places), "label_share": round(labels / tokens, 3),
-            "peak_rss_mb": round(peak_memory() * 1e9 / 2**20, 1), "threads": settings.threads, "seed": settings.seed, "matmul_gflops": [before, calibrate()], "versions": versions()}
+            "params": sum(p.numel() for p in model.parameters()), **figures, "peak_rss_mb": round(peak_memory() * 1e9 / 2**20, 1),
+            "threads": settings.threads, "seed": settings.seed, "matmul_gflops": [before, calibrate()], "versions": versions()}
 
 # %% ../nbs/61_bench.ipynb #ef230686
 def main(argv=None):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IGNORE', 'Example', 'lengths_of', 'running_count', 'collate', 'to_device', 'pack', 'collate_packed', 'Batches',
-           'bucketed', 'in_order', 'packed', 'collate_pairs', 'paired', 'paired_by_prompt']
+           'bucketed', 'in_order', 'packed', 'collate_groups', 'collate_pairs', 'paired']
 
 # %% ../../nbs/13_data.batches.ipynb #5cbba08b
 from dataclasses import dataclass
@@ -152,7 +152,7 @@ class Batches:
             yield self.at(step)
             step += 1
 
-# %% ../../nbs/13_data.batches.ipynb #cfcbb497
+# %% ../../nbs/13_data.batches.ipynb #aaa2a104
 def bucketed(examples, pad_id, batch_size, seed=0, micro_batch_size=None, vary=None):
     "Batches of examples, padded on the right, rows of similar length together; `vary(example, rng)` draws a row anew in every epoch."
     return Batches(examples, lambda rows: collate(rows, pad_id), batch_size, seed, lengths_of(examples), micro_batch_size, vary, getattr(examples, "name", ""))
@@ -170,24 +170,20 @@ def packed(examples, pad_id, row_length, batch_size, seed=0, micro_batch_size=No
         return collate_packed([[examples[i] for i in row] for row in rows], pad_id, row_length)
     return Batches(pack(lengths_of(examples).tolist(), row_length), build, batch_size, seed, None, micro_batch_size, data=getattr(examples, "name", ""))
 
+# %% ../../nbs/13_data.batches.ipynb #67107567
+def collate_groups(groups, pad_id):
+    "The rows of all groups, lists of examples, one below the other."
+    return collate([e for group in groups for e in group], pad_id)
 
-def collate_pairs(pairs, pad_id):
-    "(chosen, rejected) examples in one tensor [2B, T]: B chosen rows, then B rejected; `weight` counts pairs."
-    return collate([c for c, _ in pairs] + [r for _, r in pairs], pad_id) | {"weight": float(len(pairs))}
+
+def collate_pairs(groups, together):
+    "Groups of (chosen, rejected) examples in one batch: each row of a group once, `pairs` [P, 2] are the numbers of chosen and rejected rows, `weight` counts pairs."
+    rows = [list(dict.fromkeys(e for pair in group for e in pair)) for group in groups]
+    starts = np.cumsum([0, *map(len, rows)])
+    pairs = [(start + row.index(c), start + row.index(r)) for start, row, group in zip(starts, rows, groups) for c, r in group]
+    return together(rows) | {"pairs": torch.tensor(pairs), "weight": float(len(pairs))}
 
 
-def paired(pairs, pad_id, batch_size, seed=0, micro_batch_size=None):
-    "Batches of (chosen, rejected) examples, both in one tensor."
-    return Batches(pairs, lambda rows: collate_pairs(rows, pad_id), batch_size, seed, [max(len(c), len(r)) for c, r in pairs], micro_batch_size)
-
-# %% ../../nbs/13_data.batches.ipynb #90b5058a
-def paired_by_prompt(groups, pad_id, batch_size, seed=0, micro_batch_size=None):
-    "Batches of prompts, each a list of (chosen, rejected) pairs: every answer once in [R, T], and `pairs` [P, 2] with the rows of chosen and rejected."
-    def build(chosen_groups):
-        rows, pairs = [], []
-        for group in chosen_groups:
-            places = {example: len(rows) + n for n, example in enumerate(dict.fromkeys(e for pair in group for e in pair))}
-            rows += places
-            pairs += [(places[c], places[r]) for c, r in group]
-        return collate(rows, pad_id) | {"pairs": torch.tensor(pairs), "weight": float(len(pairs))}
-    return Batches(groups, build, batch_size, seed, [max(len(e) for pair in group for e in pair) for group in groups], micro_batch_size)
+def paired(groups, together, batch_size, seed=0, micro_batch_size=None):
+    "Batches of groups of (chosen, rejected) pairs, whose rows `together(lists of examples)` turns into tensors; `batch_size` counts groups."
+    return Batches(groups, lambda chosen: collate_pairs(chosen, together), batch_size, seed, [max(len(e) for pair in group for e in pair) for group in groups], micro_batch_size)

@@ -68,7 +68,7 @@ def bleu(predictions, references):
         return 0.0
     return math.exp(min(0.0, 1 - wanted / length) + sum(map(math.log, precisions)) / 4)
 
-# %% ../../nbs/44_evals.metrics.ipynb #3ef30642
+# %% ../../nbs/44_evals.metrics.ipynb #681a8f26
 def wilson(successes, n, level=0.95):
     "The Wilson interval (low, high) of a share of `successes`, which may be fractional, among `n` trials; (0, 1) for n = 0."
     if not 0 <= successes <= n:
@@ -78,7 +78,7 @@ def wilson(successes, n, level=0.95):
     z, share = NormalDist().inv_cdf((1 + level) / 2), successes / n
     shrink = 1 + z * z / n
     centre, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
-    return max(0.0, (centre - half) / shrink), min(1.0, (centre + half) / shrink)
+    return max(0.0, min(share, (centre - half) / shrink)), min(1.0, max(share, (centre + half) / shrink))  # rounding must not put the share outside
 
 # %% ../../nbs/44_evals.metrics.ipynb #6b20bd83
 def margins_of(margins):

@@ -18,7 +18,7 @@ from ..data.layouts import end_id
 from ..generate import sample_batch
 from ..models.heads import label_logits, label_logprobs, last_scores, score_shift, token_scores
 
-# %% ../../nbs/52_rl.rollouts.ipynb #4f8806e6
+# %% ../../nbs/52_rl.rollouts.ipynb #0dd7dc28
 def assemble(prompts, response, eos_id, pad_id):
     "A rollout from left-padded prompts (a collated batch) and sampled ids [B, R]: model inputs, labels and `mask` [B, R]."
     before_end = (response == eos_id).long().cumsum(1) - (response == eos_id).long() == 0  # no eos earlier in the row
@@ -33,11 +33,18 @@ def assemble(prompts, response, eos_id, pad_id):
             "labels": labels, "mask": mask.float(), "ended": ended, "weight": float(mask.sum())}
 
 
-def rollout(model, tokenizer, examples, sampling):
-    "Samples one response to every prompt example and assembles the rollout; the model should be in eval mode."
-    device = next(model.parameters()).device
-    prompts = to_device(collate(examples, tokenizer.pad_token_id, side="left"), device)
-    return assemble(prompts, sample_batch(model, prompts, sampling), end_id(tokenizer), tokenizer.pad_token_id)
+def rollout(model, tokenizer, examples, sampling, batch_size=0):
+    """Samples one response to every prompt example and assembles the rollout, rows in the order of the examples; the model should be in eval mode.
+
+    Prompts of similar length are answered together, `batch_size` at a time (0: all), so that short ones do not wait for long ones."""
+    device, pad = next(model.parameters()).device, tokenizer.pad_token_id
+    order, size = sorted(range(len(examples)), key=lambda i: len(examples[i])), batch_size or len(examples)
+    parts = [order[at:at + size] for at in range(0, len(order), size)]
+    drawn = [sample_batch(model, to_device(collate([examples[i] for i in part], pad, side="left"), device), sampling) for part in parts]
+    response = torch.full((len(examples), max(ids.shape[1] for ids in drawn)), pad, device=device)
+    for part, ids in zip(parts, drawn):
+        response[part, :ids.shape[1]] = ids
+    return assemble(to_device(collate(examples, pad, side="left"), device), response, end_id(tokenizer), pad)
 
 
 def rows_of(batch, rows):
