@@ -179,7 +179,7 @@ def text_examples(model, tokenizer, texts, max_length, seed=0):
     rows, vary = document_rows(model, tokenizer, texts, max_length), drawing(model, tokenizer, max_length)
     return [vary(row, np.random.default_rng([seed, n])) for n, row in enumerate(rows)] if vary else list(rows)
 
-# %% ../nbs/29_families.ipynb #12e23775
+# %% ../nbs/29_families.ipynb #37ec4d2d
 def best_rows(model, tokenizer, records, max_length):
     "For each record its number, from 1, and the Example of its best answer, or the reason why there is none."
     answered = [(n, r) for n, r in enumerate(records, 1) if r.answers and r.best()]
@@ -189,11 +189,13 @@ def best_rows(model, tokenizer, records, max_length):
 
 
 def pair_rows(model, tokenizer, records, max_length):
-    "For each ordered pair of each record, the record's number and the pair of Examples, or the reason why there is none."
-    pairs = [(n, r, texts) for n, r in enumerate(records, 1) for texts in r.pairs()]
-    sides = [answer_examples(model, tokenizer, [r for _, r, _ in pairs], [texts[side] for *_, texts in pairs], max_length) for side in (0, 1)]
+    "For each ordered pair of each record, in the order of `Record.pairs`, the record's number and the pair of Examples, or the reason why there is none."
+    pairs = [(n, texts) for n, r in enumerate(records, 1) for texts in r.pairs()]
+    answers = list(dict.fromkeys((n, text) for n, texts in pairs for text in texts))  # each is a row once, however many pairs it is in
+    examples = dict(zip(answers, answer_examples(model, tokenizer, [records[n - 1] for n, _ in answers], [text for _, text in answers], max_length)))
     found = [(n, "no two answers of different score") for n, r in enumerate(records, 1) if not r.pairs()]
-    for (n, *_), *rows in zip(pairs, *sides):
+    for n, texts in pairs:
+        rows = [examples[n, text] for text in texts]
         whole = all(row and row.input_ids[-1] == end_id(tokenizer) for row in rows)  # a cut answer would be scored without its end
         found.append((n, f"an answer does not fit {max_length} tokens" if not whole else "chosen and rejected are the same row" if rows[0] == rows[1] else tuple(rows)))
     return sorted(found, key=lambda numbered: numbered[0])

@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['pair_loss', 'rows_and_mask', 'scores_so_far', 'differ', 'row_builder', 'score_groups', 'score_examples',
-           'score_records', 'score', 'record_pairs', 'pairs_by_record', 'margins_of', 'pair_accuracy', 'judged',
-           'RewardSettings', 'demonstration_rows', 'with_new_head', 'pair_batches', 'normalise', 'train', 'main']
+           'score_records', 'score', 'record_pairs', 'pairs_by_record', 'by_record', 'margins_of', 'pair_accuracy',
+           'gap_bins', 'judged', 'RewardSettings', 'pairs_of', 'demonstration_rows', 'with_new_head', 'pair_batches',
+           'normalise', 'train', 'main']
 
-# %% ../nbs/51_reward.ipynb #4872a8e5
+# %% ../nbs/51_reward.ipynb #87271be1
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -23,7 +25,7 @@ from .models.heads import SHIFT, init_score_head, last_real, last_scores, score_
 from .models.spans import collate_spans
 from .processes import lead
 from .training.sharding import gathered
-from .training.stage import TrainingSettings, close_stage, learn, open_stage, ready, save_trained
+from .training.stage import TrainingSettings, close_stage, introduce, learn, open_stage, ready, save_trained, sort_out
 from .training.watch import look_at
 
 # %% ../nbs/51_reward.ipynb #f97f8dd6
@@ -96,7 +98,7 @@ def score(model, tokenizer, prompts, answers, prefix="", max_length=256, batch_s
     "Scores [N] of answers to prompts given as plain texts; human demonstrations of the training prompts average 0."
     return score_records(model, tokenizer, [Record(p, (), prefix) for p in prompts], answers, max_length, batch_size)
 
-# %% ../nbs/51_reward.ipynb #46a96ed5
+# %% ../nbs/51_reward.ipynb #4e69e690
 def record_pairs(model, tokenizer, records, max_length):
     "All usable (chosen, rejected) example pairs of the records; pairs that do not fit or became equal are dropped."
     return [pair for group in pairs_by_record(model, tokenizer, records, max_length).values() for pair in group]
@@ -104,8 +106,13 @@ def record_pairs(model, tokenizer, records, max_length):
 
 def pairs_by_record(model, tokenizer, records, max_length):
     "The usable pairs of each record that has any, by the record's number, from 1."
+    return by_record(pair_rows(model, tokenizer, records, max_length))
+
+
+def by_record(numbered):
+    "The usable pairs among (record number, pair or reason), by the record's number."
     groups = {}
-    for number, pair in pair_rows(model, tokenizer, records, max_length):
+    for number, pair in numbered:
         if not isinstance(pair, str):
             groups.setdefault(number, []).append(pair)
     return groups
@@ -122,19 +129,32 @@ def pair_accuracy(model, tokenizer, pairs):
     margins = margins_of(model, tokenizer, pairs)
     return {"accuracy": paired_accuracy(margins)["accuracy"], "margin": margins.mean().item()}
 
-# %% ../nbs/51_reward.ipynb #046033a3
+# %% ../nbs/51_reward.ipynb #172f2593
+def gap_bins(gaps, most=5):
+    "Names and places of pairs whose scores are equally far apart: one bin a value, or `most` with equally many pairs where there are more values."
+    gaps, values = np.asarray(gaps, dtype=float), sorted(set(gaps))
+    if len(values) <= most:
+        return {f"{value:g}": np.flatnonzero(gaps == value) for value in values}
+    edges = np.unique(np.quantile(gaps, np.linspace(0, 1, most + 1)))
+    bins = np.clip(np.searchsorted(edges, gaps, side="right") - 1, 0, len(edges) - 2)
+    return {f"{edges[n]:g} to {edges[n + 1]:g}": np.flatnonzero(bins == n) for n in np.unique(bins)}
+
+
 def judged(model, tokenizer, records, max_length):
-    "How a model ranks the pairs of records: {kind of data: accuracy, interval, ties, n, mean margin, accuracy of the longer answer}, and the calibration of all."
-    groups = pairs_by_record(model, tokenizer, records, max_length)
-    pairs, kinds = [pair for group in groups.values() for pair in group], [records[n - 1].data_type or "unnamed" for n in groups for _ in groups[n]]
-    margins, longer = margins_of(model, tokenizer, pairs), torch.tensor([float(len(c) - len(r)) for c, r in pairs])
+    "How a model ranks the pairs of records: by kind of data (`pairs`) and by distance of the scores (`gaps`) accuracy, interval, ties, n, mean margin and the accuracy of the longer answer; and the calibration of all."
+    numbered, gaps = pair_rows(model, tokenizer, records, max_length), [gap for r in records for gap in r.gaps() or [None]]
+    rows = [(n, gap, pair) for (n, pair), gap in zip(numbered, gaps, strict=True) if not isinstance(pair, str)]
+    owners, gaps, pairs = zip(*rows)
+    margins, owners, longer = margins_of(model, tokenizer, pairs), np.array(owners), torch.tensor([float(len(c) - len(r)) for c, r in pairs])
+    kinds = np.array([records[n - 1].data_type or "unnamed" for n in owners])
 
     def figures(places):
-        return {**paired_accuracy(margins[places]), "margin": margins[places].mean().item(), "longer wins": paired_accuracy(longer[places])["accuracy"]}
-    rows = {"all": range(len(kinds)), **{kind: [i for i, k in enumerate(kinds) if k == kind] for kind in sorted(set(kinds))}}
-    return {"pairs": {name: figures(torch.tensor(list(places))) for name, places in rows.items()}, "calibration": calibration(margins)}
+        return {**paired_accuracy(margins[places], owners[places]), "margin": margins[places].mean().item(), "longer wins": paired_accuracy(longer[places])["accuracy"]}
+    groups = {"all": np.arange(len(rows)), **{kind: np.flatnonzero(kinds == kind) for kind in sorted(set(kinds.tolist()))}}
+    return {"pairs": {name: figures(places) for name, places in groups.items()}, "gaps": {name: figures(places) for name, places in gap_bins(gaps).items()},
+            "calibration": calibration(margins)}
 
-# %% ../nbs/51_reward.ipynb #2b7dc510
+# %% ../nbs/51_reward.ipynb #7c67ba26
 @dataclass(frozen=True)
 class RewardSettings(TrainingSettings):
     "Reward model from ranked answers."
@@ -151,12 +171,14 @@ class RewardSettings(TrainingSettings):
     least = TrainingSettings.least | {"margin": 0, "center_rewards_coefficient": 0}
 
 
-def _pairs_of(model, tokenizer, source, settings):
-    "The usable pairs of each record of a source, or a clear error."
-    groups = pairs_by_record(model, tokenizer, open_records(source, settings.seed), settings.max_length)
-    if not groups:
+def pairs_of(model, tokenizer, source, settings, shown=None):
+    "The usable pairs of each record of a source, told about on stderr with two of them (`shown` in their place), or a clear error."
+    numbered = pair_rows(model, tokenizer, open_records(source, settings.seed), settings.max_length)
+    pairs, tally = sort_out(numbered)
+    if not pairs:
         raise UserError(f"{source}: no record has two answers of different score that fit {settings.max_length} tokens")
-    return list(groups.values())
+    introduce(source, tokenizer, pairs, tally, shown)
+    return list(by_record(numbered).values())
 
 
 def demonstration_rows(model, tokenizer, records, max_length, most=2000):
@@ -186,15 +208,15 @@ def normalise(model, tokenizer, demonstrations):
     setattr(model.config, SHIFT, shift)
     return shift
 
-# %% ../nbs/51_reward.ipynb #2f009075
+# %% ../nbs/51_reward.ipynb #b373c712
 def train(settings, watch=(), free=()):
     "Runs the stage in `settings.out`; returns its report. The model is saved in the folder `model` of the run."
     folder, report = open_stage(settings, free)
     if report:
         return report
     tokenizer, model = load_tokenizer(settings.model), ready(settings, lambda: with_new_head(settings.model))
-    pairs, held_out = (_pairs_of(model, tokenizer, source, settings) for source in (settings.data, settings.eval_data))
-    held_out = [pair for group in held_out for pair in group]
+    pairs = pairs_of(model, tokenizer, settings.data, settings)
+    held_out = [pair for group in pairs_of(model, tokenizer, settings.eval_data, settings, shown=()) for pair in group]
     demonstrations = demonstration_rows(model, tokenizer, open_records(settings.data, settings.seed), settings.max_length)
     loss = partial(pair_loss, margin=settings.margin, center=settings.center_rewards_coefficient, token_wise=settings.token_wise)
     run, measured = learn(settings, folder, model, pair_batches(model, tokenizer, pairs, settings), loss, lambda m: pair_accuracy(m, tokenizer, held_out), watch, ("loss", "accuracy"))

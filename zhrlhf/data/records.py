@@ -14,7 +14,7 @@ from functools import partial
 from ..core import UserError, read_jsonl, write_jsonl
 from . import couplets
 
-# %% ../../nbs/11_data.records.ipynb #d0fc0d48
+# %% ../../nbs/11_data.records.ipynb #12ff2cfc
 @dataclass(frozen=True)
 class Answer:
     "One answer to a prompt and its score; only the order of scores within one prompt counts."
@@ -42,6 +42,10 @@ class Record:
     def pairs(self):
         "All ordered (chosen, rejected) texts; ties give no pair, because nobody said which is better."
         return [(a.answer, b.answer) for a in self.answers for b in self.answers if a.score > b.score]
+
+    def gaps(self):
+        "How far apart the scores of each of these pairs are, in the same order."
+        return [a.score - b.score for a in self.answers for b in self.answers if a.score > b.score]
 
     def to_dict(self):
         "The JSON form, without the optional fields that are not set."

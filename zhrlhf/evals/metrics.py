@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TOKEN', 'tokens', 'lcs_length', 'rouge_l', 'ngrams', 'ngram_precision', 'bleu', 'wilson', 'margins_of',
-           'paired_accuracy', 'calibration', 'bootstrap']
+           'effective_number', 'paired_accuracy', 'calibration', 'bootstrap']
 
 # %% ../../nbs/44_evals.metrics.ipynb #5799dbf0
 import math
@@ -80,7 +80,7 @@ def wilson(successes, n, level=0.95):
     centre, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
     return max(0.0, min(share, (centre - half) / shrink)), min(1.0, max(share, (centre + half) / shrink))  # rounding must not put the share outside
 
-# %% ../../nbs/44_evals.metrics.ipynb #6b20bd83
+# %% ../../nbs/44_evals.metrics.ipynb #91398b4c
 def margins_of(margins):
     "Margins of any kind, on any device, as a float array [N]; an empty set and NaN are refused."
     margins = np.asarray(margins.tolist() if hasattr(margins, "tolist") else list(margins), dtype=float)
@@ -91,13 +91,27 @@ def margins_of(margins):
     return margins
 
 
-def paired_accuracy(margins):
-    "The share of margins (chosen − rejected) above 0, ties counted as half, with its 95 % interval: accuracy, low, high, ties, n."
+def effective_number(values, groups):
+    """How many independent values [N] say as much about their mean as these do, whose `groups` (one label a value) are independent of each other.
+
+    p (1 − p) over the variance of a mean of clusters (Korn and Graubard 1998); N at most, the number of groups where all values are equal."""
+    values, (_, labels) = np.asarray(values, dtype=float), np.unique(np.asarray(groups), return_inverse=True)
+    mean, count = values.mean(), labels.max() + 1
+    if count == 1 or values.std() == 0:
+        return min(count, len(values))
+    spread = np.bincount(labels, values - mean)
+    return min(len(values), mean * (1 - mean) * len(values) ** 2 / (np.square(spread).sum() * count / (count - 1)))
+
+
+def paired_accuracy(margins, groups=None):
+    """The share of margins (chosen − rejected) above 0, ties counted as half, with its 95 % interval: accuracy, low, high, ties, n.
+
+    `groups`, one label a pair, such as its prompt, say which pairs depend on each other; the interval is then as wide as it must be."""
     margins = margins_of(margins)
-    ties, n = int((margins == 0).sum()), len(margins)
-    right = int((margins > 0).sum()) + ties / 2
-    low, high = wilson(right, n)
-    return {"accuracy": right / n, "low": low, "high": high, "ties": ties, "n": n}
+    right = (margins > 0) + (margins == 0) / 2
+    number = len(right) if groups is None else effective_number(right, groups)
+    low, high = wilson(right.mean() * number, number)
+    return {"accuracy": float(right.mean()), "low": low, "high": high, "ties": int((margins == 0).sum()), "n": len(margins)}
 
 # %% ../../nbs/44_evals.metrics.ipynb #9f9a91e2
 def calibration(margins, bins=10):
