@@ -80,7 +80,7 @@ def wilson(successes, n, level=0.95):
     centre, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
     return max(0.0, min(share, (centre - half) / shrink)), min(1.0, max(share, (centre + half) / shrink))  # rounding must not put the share outside
 
-# %% ../../nbs/44_evals.metrics.ipynb #91398b4c
+# %% ../../nbs/44_evals.metrics.ipynb #23e25360
 def margins_of(margins):
     "Margins of any kind, on any device, as a float array [N]; an empty set and NaN are refused."
     margins = np.asarray(margins.tolist() if hasattr(margins, "tolist") else list(margins), dtype=float)
@@ -95,8 +95,8 @@ def effective_number(values, groups):
     """How many independent values [N] say as much about their mean as these do, whose `groups` (one label a value) are independent of each other.
 
     p (1 − p) over the variance of a mean of clusters (Korn and Graubard 1998); N at most, the number of groups where all values are equal."""
-    values, (_, labels) = np.asarray(values, dtype=float), np.unique(np.asarray(groups), return_inverse=True)
-    mean, count = values.mean(), labels.max() + 1
+    values, (_, labels) = np.asarray(values, dtype=float), np.unique(list(groups), return_inverse=True)
+    mean, count = values.mean(), int(labels.max()) + 1
     if count == 1 or values.std() == 0:
         return min(count, len(values))
     spread = np.bincount(labels, values - mean)
