@@ -29,7 +29,7 @@ from typing import get_args, get_type_hints
 class UserError(Exception):
     "A mistake in what we were given; its message is the one line the user reads, with the mend"
 
-# %% ../nbs/01_core.ipynb #d8787cdf
+# %% ../nbs/01_core.ipynb #b425d8d0
 DISK_TROUBLE = {errno.ENOSPC: "the disk is full; free some space",
                 errno.EDQUOT: "the disk quota is used up; free some space",
                 errno.EFBIG: "the file grew beyond what the system allows; see ulimit -f",
@@ -55,13 +55,16 @@ def _stop(line, code):
 
 
 def run_main(main, argv=None):
-    "Call `main(argv)`; a `UserError` or a disk failure becomes one line and exit code 2, Ctrl-C exit code 130"
+    "Call `main(argv)`; a `UserError` or a disk failure becomes one line and exit code 2, Ctrl-C exit code 130, a closed pipe 141 without a word"
     try:
         return main(argv)
     except UserError as error:
         _stop(str(error), 2)
     except KeyboardInterrupt:
         _stop("interrupted", 130)
+    except BrokenPipeError:  # the reader went away, as in `… | head`: nobody is there to be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own last flush would complain
+        sys.exit(141)
     except OSError as error:
         if error.errno not in DISK_TROUBLE:
             raise

@@ -202,7 +202,7 @@ def _build(path, parts, make):
             raise
     return rows
 
-# %% ../../nbs/16_data.cache.ipynb #af2903d5
+# %% ../../nbs/16_data.cache.ipynb #bf0ec251
 def cached_rows(folder, parts, make):
     "`TokenRows` of the examples that `make()` yields, built once for `parts` (dict of strings and numbers) in `folder`."
     parts = json.loads(_canonical(parts))  # as they are read back
@@ -213,4 +213,5 @@ def cached_rows(folder, parts, make):
         if there:
             warnings.warn(f"{path}: a damaged token cache; the text is tokenised again", stacklevel=2)
         rows = _build(path, parts, make)
+        rows.name = path.name  # built under another name, to be renamed when whole
     return rows

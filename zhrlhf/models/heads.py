@@ -27,7 +27,7 @@ from ..data.batches import IGNORE, to_device
 from .spans import is_table, over_spans
 from ..processes import most, rank, total, world
 
-# %% ../../nbs/20_models.heads.ipynb #1dd1ede0
+# %% ../../nbs/20_models.heads.ipynb #58b2cdb1
 MODEL_INPUTS = ("input_ids", "attention_mask", "position_ids")
 
 
@@ -43,7 +43,7 @@ def hidden_states(model, batch):
 def only_at(model, rows, columns):
     "A block in which the last MLP works at these places only and gives zero elsewhere; with gradient checkpointing, which calls it again later, it works everywhere."
     mlps = [module for name, module in model.base_model.named_modules() if name.endswith(".mlp")]
-    if not mlps or getattr(model, "is_gradient_checkpointing", False):
+    if not mlps or getattr(model, "is_activation_checkpointing", False):
         yield
         return
     mlp, everywhere = mlps[-1], mlps[-1].forward
