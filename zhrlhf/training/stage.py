@@ -6,7 +6,7 @@
 __all__ = ['FREE', 'RunSettings', 'TrainingSettings', 'open_stage', 'close_stage', 'ready', 'make_stepper', 'tokenised', 'Tally',
            'sort_out', 'marked', 'introduce', 'learn', 'save_trained']
 
-# %% ../../nbs/33_training.stage.ipynb #188e2c3b
+# %% ../../nbs/33_training.stage.ipynb #70441eda
 import math
 import shutil
 import sys
@@ -20,6 +20,7 @@ import torch
 from ..core import UserError, open_run, opt, quiet, seed_all, write_json
 from ..data.batches import IGNORE
 from ..data.cache import cached_rows, content_key, fingerprint
+from ..data.layouts import special_ids
 from ..families import family_of, freeze, save_model
 from ..models.lora import add_lora, has_lora, merged_state, save_adapter
 from ..processes import launched, lead, lead_first, rank, same
@@ -189,7 +190,7 @@ def tokenised(settings, source, tokenizer, layout, make):
         except UserError as error:
             raise error if str(error).startswith(str(source)) else UserError(f"{source}: {error}") from None
 
-# %% ../../nbs/33_training.stage.ipynb #a18970b7
+# %% ../../nbs/33_training.stage.ipynb #cb805f86
 @dataclass
 class Tally:
     "What became of the records of a source: how many were read, how many gave a row, and the numbers of those left out, by reason."
@@ -218,7 +219,7 @@ def sort_out(numbered):
 
 def marked(tokenizer, example, width=200):
     "A row as text on one line, special tokens by name, what is learnt in ⟦ ⟧; of more than `width` characters the middle is left out."
-    names = {*tokenizer.all_special_ids, *(i for i, token in tokenizer.added_tokens_decoder.items() if token.special)}
+    names = special_ids(tokenizer)
     learnt = [at > 0 and label != IGNORE for at, label in enumerate(example.labels)]  # nothing predicts the first token
     shown = []                                                                        # (character, is it learnt?)
     for (on, special), run in groupby(zip(example.input_ids, learnt), lambda token: (token[1], token[0] in names)):
