@@ -74,7 +74,7 @@ def prefix_view(model, input_ids):
     positions, mask = model.base_model.layout(input_ids, None, None, 0, input_ids.shape)
     return positions, mask[:, 0]
 
-# %% ../nbs/29_families.ipynb #1c855ed6
+# %% ../nbs/29_families.ipynb #ede88018
 @dataclass(frozen=True)
 class Family:
     "What one family of models does in its own way; everything else is shared."
@@ -86,14 +86,15 @@ class Family:
     blocks: str = ""                          # path in the backbone to the list of blocks; "": found by its length
     above: tuple[str, ...] = ()               # embeddings of the backbone that are not below the blocks
     packs: bool = True                        # documents may share a row, kept apart by positions that restart
+    spans: bool = False                       # rows that begin alike may stand in one line: every token sees all that is in front of it, and nothing else
     infilling: Callable | None = None         # (model, tokenizer) -> how blanks are drawn in pretraining; None: every next token is predicted
     lora_targets: tuple[str, ...] | str = "all-linear"
 
 
 FAMILIES = {family.name: family for family in [
-    Family("llama", ("llama",), blocks="layers", lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")),
-    Family("gpt2", ("gpt2",), blocks="h", lora_targets=("c_attn", "c_proj", "c_fc")),
-    Family("pangu", ("pangu",), pangu_frame, blocks="h", above=("wqe",), lora_targets=("q_proj", "k_proj", "v_proj", "c_proj", "c_fc")),
+    Family("llama", ("llama",), spans=True, blocks="layers", lora_targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")),
+    Family("gpt2", ("gpt2",), spans=True, blocks="h", lora_targets=("c_attn", "c_proj", "c_fc")),
+    Family("pangu", ("pangu",), pangu_frame, spans=True, blocks="h", above=("wqe",), lora_targets=("q_proj", "k_proj", "v_proj", "c_proj", "c_fc")),
     Family("glm", ("glm_chinese",), glm_frame, glm_ids, prefix_view, "transformer.layers", packs=False, infilling=glm_blanks,
            lora_targets=("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h")),
     Family("chatglm", ("chatglm",), chatglm_frame, chatglm_ids, prefix_view, "layers", packs=False, infilling=chatglm_blanks,

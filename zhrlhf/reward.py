@@ -60,10 +60,10 @@ def differ(batch):
     (a, b), (mask_a, mask_b) = (x[batch["pairs"]].unbind(1) for x in rows_and_mask(batch))
     return (((a != b) | (mask_a != mask_b)).cumsum(1) > 0) & (mask_a | mask_b)
 
-# %% ../nbs/51_reward.ipynb #6ce2788d
+# %% ../nbs/51_reward.ipynb #7f9cc448
 def row_builder(model, tokenizer):
     "How groups of rows that begin alike become one batch: in one line where the family can, so that what they share is read once, otherwise one below the other."
-    return collate_spans if family_of(model).packs else partial(collate_groups, pad_id=tokenizer.pad_token_id)
+    return collate_spans if family_of(model).spans else partial(collate_groups, pad_id=tokenizer.pad_token_id)
 
 
 @torch.no_grad()
