@@ -120,7 +120,7 @@ class PPOSettings(RunSettings):
         "Optimizer steps for one rollout."
         return self.ppo_epochs * self.num_mini_batches
 
-# %% ../nbs/54_ppo.ipynb #77e148d6
+# %% ../nbs/54_ppo.ipynb #a55fac08
 class Collector:
     "Samples prompts with the current actor and computes, once, everything that the epochs of a rollout need."
 
@@ -129,10 +129,10 @@ class Collector:
         self.sampling = Sampling(settings.response_length, settings.temperature)
 
     @torch.no_grad()
-    def __call__(self, records, examples, beta):
+    def __call__(self, records, examples, beta, seed=None):
         "A rollout with logp, values, advantages and returns, all [B, R], and its metrics."
         s, clock = self.settings, time.perf_counter()
-        batch = rollout(self.model.actor, self.tokenizer, examples, self.sampling)
+        batch = rollout(self.model.actor, self.tokenizer, examples, self.sampling, seed=seed)
         sampled = time.perf_counter()
         logp, entropy = logprobs_and_entropy(self.model.actor, batch, s.temperature)
         ref_logp = response_logprobs(self.reference, batch, s.temperature)
@@ -164,7 +164,7 @@ def rollout_metrics(batch, task, kl, entropy, beta):
             "explained_variance": (1 - residual.var() / returns.var()).item(), "eos_rate": batch["ended"].float().mean().item(),
             "length": mask.sum(1).mean().item()}
 
-# %% ../nbs/54_ppo.ipynb #50e56b3a
+# %% ../nbs/54_ppo.ipynb #a4a12306
 class Experience:
     "PPO's batches. Iterating samples, scores and yields minibatches until all updates are done."
 
@@ -197,7 +197,7 @@ class Experience:
     def __iter__(self):
         while self.update < self.settings.updates:
             records, examples = zip(*self.prompts.at(self.update)[0])
-            batch, self.stats = self.collector(records, examples, self.beta)
+            batch, self.stats = self.collector(records, examples, self.beta, (self.settings.seed, self.update))
             self.beta = adapt(self.beta, self.stats["kl"], len(records), self.settings)
             self.update += 1
             self.queue, first = self._minibatches(len(records)), True

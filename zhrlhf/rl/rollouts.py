@@ -7,7 +7,7 @@ __all__ = ['assemble', 'rollout', 'rows_of', 'response_texts', 'per_token', 'res
            'response_values', 'kl_terms', 'at_last_token', 'token_rewards', 'model_scorer', 'function_scorer', 'spread',
            'named_function']
 
-# %% ../../nbs/52_rl.rollouts.ipynb #ff7dc348
+# %% ../../nbs/52_rl.rollouts.ipynb #a23ec17d
 import math
 
 import torch
@@ -15,10 +15,10 @@ import torch
 from ..core import UserError
 from ..data.batches import IGNORE, collate, running_count, to_device
 from ..data.layouts import end_id
-from ..generate import sample_batch
+from ..generate import numbers_for, sample_batch
 from ..models.heads import label_logits, label_logprobs, last_scores, score_shift, token_scores
 
-# %% ../../nbs/52_rl.rollouts.ipynb #0dd7dc28
+# %% ../../nbs/52_rl.rollouts.ipynb #04aefb40
 def assemble(prompts, response, eos_id, pad_id):
     "A rollout from left-padded prompts (a collated batch) and sampled ids [B, R]: model inputs, labels and `mask` [B, R]."
     before_end = (response == eos_id).long().cumsum(1) - (response == eos_id).long() == 0  # no eos earlier in the row
@@ -33,14 +33,16 @@ def assemble(prompts, response, eos_id, pad_id):
             "labels": labels, "mask": mask.float(), "ended": ended, "weight": float(mask.sum())}
 
 
-def rollout(model, tokenizer, examples, sampling, batch_size=0):
+def rollout(model, tokenizer, examples, sampling, batch_size=0, seed=None):
     """Samples one response to every prompt example and assembles the rollout, rows in the order of the examples; the model should be in eval mode.
 
-    Prompts of similar length are answered together, `batch_size` at a time (0: all), so that short ones do not wait for long ones."""
+    Prompts of similar length are answered together, `batch_size` at a time (0: all), so that short ones do not wait for long ones.
+    With a `seed` (a number, or several) an answer depends on it and the row's number alone."""
     device, pad = next(model.parameters()).device, tokenizer.pad_token_id
     order, size = sorted(range(len(examples)), key=lambda i: len(examples[i])), batch_size or len(examples)
     parts = [order[at:at + size] for at in range(0, len(order), size)]
-    drawn = [sample_batch(model, to_device(collate([examples[i] for i in part], pad, side="left"), device), sampling) for part in parts]
+    numbers = numbers_for(seed, range(len(examples)), sampling.max_new_tokens)
+    drawn = [sample_batch(model, to_device(collate([examples[i] for i in part], pad, side="left"), device), sampling, numbers[part]) for part in parts]
     response = torch.full((len(examples), max(ids.shape[1] for ids in drawn)), pad, device=device)
     for part, ids in zip(parts, drawn):
         response[part, :ids.shape[1]] = ids
