@@ -6,7 +6,7 @@
 __all__ = ['GATE', 'policy_loss', 'value_loss', 'ActorCritic', 'check_gate', 'ppo_loss', 'PPOSettings', 'Collector',
            'rollout_metrics', 'Experience', 'adapt', 'experience', 'build', 'train', 'last_update', 'main']
 
-# %% ../nbs/54_ppo.ipynb #09057ab9
+# %% ../nbs/54_ppo.ipynb #6b9f3bbe
 import time
 from dataclasses import dataclass
 
@@ -20,10 +20,12 @@ from .data.records import open_records
 from .families import freeze, load_model, load_reward_model, load_tokenizer, prompt_examples, save_model
 from .generate import Sampling
 from .models.heads import score_shift
+from .processes import lead, rank, same, world
 from .rl.advantages import gae, whiten
-from .rl.rollouts import (at_last_token, function_scorer, kl_terms, logprobs_and_entropy, model_scorer, named_function,
+from .rl.rollouts import (at_last_token, function_scorer, joined, kl_terms, logprobs_and_entropy, model_scorer, named_function,
                                 response_logprobs, response_texts, response_values, rollout, rows_of, token_rewards)
 from .training.loop import pick_device
+from .training.sharding import read_config, stage_of
 from .training.stage import RunSettings, close_stage, make_stepper, open_stage
 from .training.watch import read_metrics, train_in
 
@@ -120,7 +122,7 @@ class PPOSettings(RunSettings):
         "Optimizer steps for one rollout."
         return self.ppo_epochs * self.num_mini_batches
 
-# %% ../nbs/54_ppo.ipynb #a55fac08
+# %% ../nbs/54_ppo.ipynb #bf162b06
 class Collector:
     "Samples prompts with the current actor and computes, once, everything that the epochs of a rollout need."
 
@@ -132,12 +134,15 @@ class Collector:
     def __call__(self, records, examples, beta, seed=None):
         "A rollout with logp, values, advantages and returns, all [B, R], and its metrics."
         s, clock = self.settings, time.perf_counter()
-        batch = rollout(self.model.actor, self.tokenizer, examples, self.sampling, seed=seed)
+        mine = range(rank(), len(examples), world())
+        batch = rollout(self.model.actor, self.tokenizer, [examples[i] for i in mine], self.sampling, seed=seed, rows=mine)
         sampled = time.perf_counter()
         logp, entropy = logprobs_and_entropy(self.model.actor, batch, s.temperature)
-        ref_logp = response_logprobs(self.reference, batch, s.temperature)
-        values = response_values(self.model.critic, batch, self.model.shift)
-        task, kl = self.task(records, batch), kl_terms(logp, ref_logp)[0]
+        own = {"logp": logp, "entropy": entropy, "ref_logp": response_logprobs(self.reference, batch, s.temperature),
+               "values": response_values(self.model.critic, batch, self.model.shift), "task": self.task([records[i] for i in mine], batch)}
+        batch, whole = joined(batch, own, examples, self.tokenizer)
+        logp, entropy, ref_logp, values, task = whole.values()
+        kl = kl_terms(logp, ref_logp)[0]
         rewards = token_rewards(task, kl, batch["mask"], beta)
         if s.whiten_rewards:
             rewards = whiten(rewards, batch["mask"], shift_mean=False)
@@ -164,13 +169,15 @@ def rollout_metrics(batch, task, kl, entropy, beta):
             "explained_variance": (1 - residual.var() / returns.var()).item(), "eos_rate": batch["ended"].float().mean().item(),
             "length": mask.sum(1).mean().item()}
 
-# %% ../nbs/54_ppo.ipynb #a4a12306
+# %% ../nbs/54_ppo.ipynb #3e88c233
 class Experience:
     "PPO's batches. Iterating samples, scores and yields minibatches until all updates are done."
 
     def __init__(self, collector, records, settings):
         self.collector, self.settings = collector, settings
         examples = prompt_examples(collector.reference, collector.tokenizer, records, settings.max_prompt_length)
+        if settings.rollout_batch_size < world():
+            raise UserError(f"--rollout-batch-size {settings.rollout_batch_size}: fewer than the {world()} processes; every one answers at least one prompt")
         if len(records) < settings.rollout_batch_size:
             raise UserError(f"{len(records)} prompts are fewer than one rollout of {settings.rollout_batch_size}; lower --rollout-batch-size")
         self.prompts = Batches(list(zip(records, examples)), list, settings.rollout_batch_size, settings.seed)
@@ -220,9 +227,12 @@ class Experience:
         return parts
 
     def _micro_batches(self, batch, rows, first):
-        "One optimizer step: the rows of a minibatch, cut into micro-batches."
-        parts = np.array_split(rows, self.settings.gradient_accumulation_steps)
-        return [rows_of(batch, torch.as_tensor(part)) | {"first": first} for part in parts if len(part)]
+        "One optimizer step: this process's part of the rows of a minibatch, cut into micro-batches."
+        parts = [part for part in np.array_split(rows, self.settings.gradient_accumulation_steps * world()) if len(part)]
+        mine = [rows_of(batch, torch.as_tensor(part)) | {"first": first} for part in parts[rank()::world()]]
+        if len(mine) < -(-len(parts) // world()):  # every process takes equally many; this one does not count
+            mine.append(rows_of(batch, torch.as_tensor(parts[0])) | {"first": first, "weight": 0.0})
+        return mine
 
 
 def adapt(beta, kl, answers, settings):
@@ -237,7 +247,7 @@ def experience(model, reference, scorer, tokenizer, records, settings):
     "The source of batches of a PPO run: an iterable of optimizer steps, sampled from `model.actor` as it learns."
     return Experience(Collector(model, reference, scorer, tokenizer, settings), records, settings)
 
-# %% ../nbs/54_ppo.ipynb #290f2a63
+# %% ../nbs/54_ppo.ipynb #6ce7d5d5
 def build(settings, tokenizer, actor, reference, critic, scorer, records):
     "Model, source of batches and stepper of a PPO run from its parts."
     model = ActorCritic(actor, critic).to(pick_device(settings.device)).eval()
@@ -251,6 +261,8 @@ def build(settings, tokenizer, actor, reference, critic, scorer, records):
 
 def train(settings, watch=(), free=()):
     "Runs the stage in `settings.out`; returns its report. Actor and critic are saved in the folders `model` and `critic`."
+    if settings.deepspeed and stage_of(read_config(settings.deepspeed)) == 3:
+        raise UserError(f"--deepspeed {settings.deepspeed}: PPO samples from whole weights, which stage 3 parts; say zero0, zero1 or zero2")
     folder, report = open_stage(settings, free)
     if report:
         return report
@@ -266,8 +278,10 @@ def train(settings, watch=(), free=()):
     model, source, stepper = build(settings, tokenizer, load_model(settings.actor), load_model(settings.actor), critic, scorer, records)
     run = train_in(folder, model, source, ppo_loss(settings), stepper, settings.updates * settings.steps_per_update, [source.observe, *watch],
                    shown=("score", "kl"), **settings.habits)
-    save_model(folder / "model", model.actor, tokenizer)
-    save_model(folder / "critic", model.critic, tokenizer)
+    if lead():
+        save_model(folder / "model", model.actor, tokenizer)
+        save_model(folder / "critic", model.critic, tokenizer)
+    same()
     return close_stage(folder, {"steps": run.step, "updates": source.update, **last_update(folder)})
 
 
