@@ -7,7 +7,7 @@ __all__ = ['WORKS', 'SpeedSettings', 'made_rows', 'columns_of', 'pairs_of', 'exa
            'work_batches', 'calibrate', 'Clock', 'NoUpdate', 'bare_loss', 'training_speed', 'sampling_speed', 'speed',
            'main']
 
-# %% ../nbs/61_bench.ipynb #a257d8db
+# %% ../nbs/61_bench.ipynb #aad01cae
 import json
 import random
 import sys
@@ -25,13 +25,12 @@ from .data.tokenizers import couplet_tokenizer
 from .families import freeze, load_model, load_reward_model
 from .generate import Sampling
 from .models.heads import label_logprobs, lm_loss
-from .models.spans import collate_spans
-from .reward import pair_loss
+from .reward import pair_loss, row_builder
 from .rl.rollouts import rollout
 from .training.loop import TorchStepper, fit
 from .training.watch import peak_memory
 
-# %% ../nbs/61_bench.ipynb #dadd7a43
+# %% ../nbs/61_bench.ipynb #1ae1b632
 WORKS = ("pretrain", "sft", "reward", "bare", "rollout")
 
 
@@ -61,8 +60,11 @@ class SpeedSettings:
     def __post_init__(self):
         if self.dtype not in ("float32", "bfloat16"):
             raise UserError(f"--dtype {self.dtype}: known are float32 and bfloat16")
-        if min(self.steps, self.batch_size, self.threads) < 1 or self.warmup_steps < 1:
-            raise UserError("--steps, --warmup-steps, --batch-size and --threads are at least 1")
+        for name, least in (("steps", 1), ("warmup_steps", 1), ("batch_size", 1), ("threads", 1), ("prompt_len", 1), ("new_tokens", 1), ("layers", 1), ("max_length", 16)):
+            if getattr(self, name) < least:
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least {least}")
+        if self.hidden < 8 or self.hidden % 8:
+            raise UserError(f"--hidden {self.hidden}: must be a multiple of 8, for four heads of even size")
 
 # %% ../nbs/61_bench.ipynb #a1b558d2
 def made_rows(settings):
@@ -129,14 +131,14 @@ def open_or_make(settings, tokenizer, scores=False):
         model.save_pretrained(settings.model_dir)
     return model
 
-# %% ../nbs/61_bench.ipynb #68a5ca37
-def work_batches(settings, examples, pad_id):
+# %% ../nbs/61_bench.ipynb #c5a5cb8d
+def work_batches(settings, examples, model, tokenizer):
     "Steps of `batch_size` rows: packed, or padded in one seeded permutation, again from its start when it ends."
     if settings.packing:
-        return packed(examples, pad_id, settings.max_length, settings.batch_size, settings.seed)
+        return packed(examples, tokenizer.pad_token_id, settings.max_length, settings.batch_size, settings.seed)
 
     def build(items):
-        return collate(items, pad_id) if isinstance(items[0], Example) else collate_pairs([[pair] for pair in items], collate_spans)
+        return collate(items, tokenizer.pad_token_id) if isinstance(items[0], Example) else collate_pairs([[pair] for pair in items], row_builder(model, tokenizer))
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(settings.seed)).tolist()
     steps = [[build([examples[i] for i in order[at:at + settings.batch_size]])] for at in range(0, len(order) - settings.batch_size + 1, settings.batch_size)]
     if not steps:
@@ -190,7 +192,7 @@ def bare_loss(model, batch):
     logits = model(batch["input_ids"], use_cache=False, **mask).logits[:, :-1]
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=IGNORE, reduction="sum"), {}
 
-# %% ../nbs/61_bench.ipynb #ad03af27
+# %% ../nbs/61_bench.ipynb #caf543e5
 def training_speed(work, settings, model, tokenizer):
     "Trains for some steps; returns the figures of the measured ones."
     if work == "reward" and settings.packing:
@@ -198,7 +200,7 @@ def training_speed(work, settings, model, tokenizer):
     examples = pairs_of(settings, tokenizer) if work == "reward" else examples_of(settings, tokenizer, learn_all=work == "pretrain")
     if settings.freeze:
         freeze(model, settings.freeze)
-    places, batches = [], work_batches(settings, examples, tokenizer.pad_token_id)
+    places, batches = [], work_batches(settings, examples, model, tokenizer)
 
     def counted():
         for micro_batches in batches:
@@ -243,7 +245,7 @@ def speed(work, settings):
             "params": sum(p.numel() for p in model.parameters()), **figures, "peak_rss_mb": round(peak_memory() * 1e9 / 2**20, 1),
             "threads": settings.threads, "seed": settings.seed, "matmul_gflops": [before, calibrate()], "versions": versions()}
 
-# %% ../nbs/61_bench.ipynb #ef230686
+# %% ../nbs/61_bench.ipynb #f63e3ad5
 def main(argv=None):
     "The command line of `bench`: `speed WORK`, then options."
     words = [str(w) for w in (sys.argv[1:] if argv is None else argv)]
@@ -252,7 +254,7 @@ def main(argv=None):
         print(f"usage: {usage}\n\n{SpeedSettings.__doc__}\nOptions: python -m zhrlhf.bench speed sft --help")
         return
     if words[0] != "speed" or len(words) < 2 or words[1] not in WORKS:
-        raise UserError(f"unknown work {' '.join(words[:2])!r}; say {usage}")
+        raise UserError(f"{'no work named' if words == ['speed'] else f'unknown work {chr(32).join(words[:2])!r}'}; say {usage}")
     settings = parse(SpeedSettings, words[2:], prog=f"python -m zhrlhf.bench speed {words[1]}")
     print(json.dumps(speed(words[1], settings), ensure_ascii=False))
 

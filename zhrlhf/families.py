@@ -74,7 +74,7 @@ def prefix_view(model, input_ids):
     positions, mask = model.base_model.layout(input_ids, None, None, 0, input_ids.shape)
     return positions, mask[:, 0]
 
-# %% ../nbs/29_families.ipynb #ede88018
+# %% ../nbs/29_families.ipynb #709d4665
 @dataclass(frozen=True)
 class Family:
     "What one family of models does in its own way; everything else is shared."
@@ -99,8 +99,9 @@ FAMILIES = {family.name: family for family in [
            lora_targets=("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h")),
     Family("chatglm", ("chatglm",), chatglm_frame, chatglm_ids, prefix_view, "layers", packs=False, infilling=chatglm_blanks,
            lora_targets=("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h")),
+    Family("decoder", ("mistral", "qwen2", "gemma2")),   # with windows or caps on their attention, which positions keep apart
 ]}
-GENERIC = Family("decoder", ())   # any other model that predicts the next token
+GENERIC = Family("other decoder", (), packs=False)   # any other model that predicts the next token: nothing is taken for granted
 
 
 def family_named(model_type):

@@ -6,7 +6,9 @@
 __all__ = ['PRESETS', 'Sampling', 'choose', 'numbers_for', 'decode', 'sample_batch', 'answer_text', 'at_rest', 'generate',
            'whole_pieces', 'stream', 'GenerateSettings', 'show', 'new_file', 'main']
 
-# %% ../nbs/40_generate.ipynb #4bb466bb
+# %% ../nbs/40_generate.ipynb #bba3bd42
+import inspect
+import operator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -59,14 +61,18 @@ PRESETS = {
     "sampling": Sampling(temperature=1.0, top_k=0, top_p=1.0),             # the model's own distribution: RL and evaluation
 }
 
-# %% ../nbs/40_generate.ipynb #f4bf1a69
+# %% ../nbs/40_generate.ipynb #29ebe49e
 def choose(logits, sampling, numbers):
     "One id a row [B] from logits [B, V]: the most probable one at temperature 0, otherwise the one whose share of 0 … 1 holds the row's number [B, 1]."
     if sampling.temperature == 0:
+        if logits.isnan().any():
+            raise UserError("the model's logits are not numbers: it has diverged")
         return logits.argmax(-1)
     for filtered in sampling.filters():
         logits = filtered(None, logits)
     sums = logits.softmax(-1).cumsum(-1, dtype=torch.float64)
+    if not sums[:, -1].isfinite().all():
+        raise UserError("the model's logits are not numbers: it has diverged, or the temperature is too small")
     return torch.searchsorted(sums, numbers * sums[:, -1:], right=True).squeeze(1).clamp(max=sums.shape[1] - 1)
 
 
@@ -74,7 +80,7 @@ def numbers_for(seed, rows, count):
     "Random numbers [len(rows), count] in float64; those of row n depend on the seed (a number, or several) and n alone. None: from torch's own state."
     if seed is None:
         return torch.rand(len(rows), count, dtype=torch.float64)
-    seeds = [seed] if isinstance(seed, int) else [*seed]
+    seeds = [*seed] if isinstance(seed, (tuple, list)) else [operator.index(seed)]
     return torch.from_numpy(np.stack([np.random.default_rng([*seeds, row]).random(count) for row in rows]))
 
 
@@ -83,16 +89,19 @@ def decode(model, batch, sampling, numbers=None):
     "Yields the next ids [B] of a left-padded batch of prompts, step by step, until every row has ended; a row that has ended yields pad. Draws by the `numbers` [B, max_new_tokens]."
     from transformers import DynamicCache
     ids, ends, pad = batch["input_ids"], model.config.eos_token_id, model.config.pad_token_id
+    if "past_key_values" not in inspect.signature(model.base_model.forward).parameters:
+        raise UserError(f"a {model.config.model_type} keeps its memory in its own way, which this project cannot sample from")
     count, device, mask, fresh, cache = len(ids), ids.device, batch.get("attention_mask", torch.ones_like(ids)), None, DynamicCache(config=model.config)
-    ends = torch.tensor(ends if isinstance(ends, (list, tuple)) else [ends], device=device)
+    ends = torch.tensor([*ends] if isinstance(ends, (list, tuple)) else [] if ends is None else [ends], dtype=torch.long, device=device)
+    pad = pad if pad is not None else int(ends[0]) if len(ends) else 0
     rows, running = torch.arange(count, device=device), torch.ones(count, dtype=torch.bool, device=device)  # who is in the batch; who still writes
     if sampling.temperature and numbers is None:
         numbers = numbers_for(None, range(count), sampling.max_new_tokens)
     numbers = None if numbers is None else numbers.to(device)
     for step in range(sampling.max_new_tokens):
         inputs = model.prepare_inputs_for_generation(ids, next_sequence_length=fresh, past_key_values=cache, attention_mask=mask, position_ids=running_count(mask), use_cache=True)
-        chosen = choose(model(**inputs, logits_to_keep=1).logits[:, -1].float(), sampling, None if numbers is None else numbers[rows, step, None])
-        new = torch.full((count,), int(ends[0]) if pad is None else pad, device=device)
+        chosen = choose(model(**inputs | {"logits_to_keep": 1}).logits[:, -1].float(), sampling, None if numbers is None else numbers[rows, step, None])
+        new = torch.full((count,), pad, device=device)
         new[rows] = torch.where(running[rows], chosen, new[rows])
         yield new
         running = running & ~torch.isin(new, ends)
@@ -100,7 +109,7 @@ def decode(model, batch, sampling, numbers=None):
         kept = running[rows].nonzero().squeeze(1)
         if not len(kept):
             return
-        if 2 * len(kept) <= len(rows):
+        if 2 * len(kept) <= len(rows) and all(hasattr(layer, "batch_select_indices") for layer in cache.layers):
             cache.batch_select_indices(kept)
             rows, ids, mask = rows[kept], ids[kept], mask[kept]
 

@@ -8,7 +8,7 @@ __all__ = ['pair_loss', 'rows_and_mask', 'scores_so_far', 'differ', 'row_builder
            'gap_bins', 'judged', 'RewardSettings', 'pairs_of', 'demonstration_rows', 'with_new_head', 'pair_batches',
            'normalise', 'train', 'main']
 
-# %% ../nbs/51_reward.ipynb #87271be1
+# %% ../nbs/51_reward.ipynb #cd7a8615
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,9 +18,11 @@ import torch.nn.functional as F
 
 from .core import UserError, opt, parse, run_main, write_json
 from .data.batches import collate_groups, paired, to_device
+from .data.layouts import end_id
 from .data.records import Record, open_records
 from .evals.metrics import calibration, paired_accuracy
 from .families import answer_examples, blocks_of, family_of, load_reward_model, load_tokenizer, pair_rows
+from .generate import at_rest
 from .models.heads import SHIFT, init_score_head, last_real, last_scores, score_shift, token_scores
 from .models.spans import collate_spans
 from .processes import lead
@@ -60,7 +62,7 @@ def differ(batch):
     (a, b), (mask_a, mask_b) = (x[batch["pairs"]].unbind(1) for x in rows_and_mask(batch))
     return (((a != b) | (mask_a != mask_b)).cumsum(1) > 0) & (mask_a | mask_b)
 
-# %% ../nbs/51_reward.ipynb #7f9cc448
+# %% ../nbs/51_reward.ipynb #9526d0ca
 def row_builder(model, tokenizer):
     "How groups of rows that begin alike become one batch: in one line where the family can, so that what they share is read once, otherwise one below the other."
     return collate_spans if family_of(model).spans else partial(collate_groups, pad_id=tokenizer.pad_token_id)
@@ -69,15 +71,16 @@ def row_builder(model, tokenizer):
 @torch.no_grad()
 def score_groups(model, tokenizer, groups, batch_size=200):
     "Normalised scores of groups of whole rows that begin alike, a tensor for each group, in order; about `batch_size` rows of similar length share a batch."
-    training, device, build, scores = model.training, next(model.parameters()).device, row_builder(model, tokenizer), [None] * len(groups)
+    if not groups:
+        raise UserError("nothing to score: no row was given")
+    device, build, scores = next(model.parameters()).device, row_builder(model, tokenizer), [None] * len(groups)
     order, size = sorted(range(len(groups)), key=lambda i: max(map(len, groups[i]))), max(1, batch_size // max(map(len, groups)))
-    model.eval()
-    for at in range(0, len(order), size):
-        part = order[at:at + size]
-        found = last_scores(model, to_device(build([groups[i] for i in part]), device)).cpu() - score_shift(model)
-        for i, own in zip(part, found.split([len(groups[i]) for i in part])):
-            scores[i] = own
-    model.train(training)
+    with at_rest(model):
+        for at in range(0, len(order), size):
+            part = order[at:at + size]
+            found = last_scores(model, to_device(build([groups[i] for i in part]), device)).cpu() - score_shift(model)
+            for i, own in zip(part, found.split([len(groups[i]) for i in part])):
+                scores[i] = own
     return scores
 
 
@@ -88,14 +91,19 @@ def score_examples(model, tokenizer, examples, batch_size=200):
 
 def score_records(model, tokenizer, records, answers, max_length=256, batch_size=200):
     "Normalised scores [N] of one answer text for each record."
+    if len(records) != len(answers):
+        raise UserError(f"{len(records)} prompts and {len(answers)} answers: give one answer for each")
     rows = answer_examples(model, tokenizer, records, answers, max_length)
-    if None in rows:
-        raise UserError(f"record {rows.index(None) + 1}: no room for an answer in {max_length} tokens; raise the maximal length")
+    cut = [n for n, row in enumerate(rows, 1) if row is None or row.input_ids[-1] != end_id(tokenizer)]
+    if cut:
+        raise UserError(f"record {cut[0]}: the answer does not fit {max_length} tokens with its end; raise the maximal length")
     return score_examples(model, tokenizer, rows, batch_size)
 
 
 def score(model, tokenizer, prompts, answers, prefix="", max_length=256, batch_size=200):
-    "Scores [N] of answers to prompts given as plain texts; human demonstrations of the training prompts average 0."
+    "Scores [N] of answers to prompts, lists of plain texts; human demonstrations of the training prompts average 0."
+    if isinstance(prompts, str) or isinstance(answers, str):
+        raise UserError("prompts and answers are lists of texts; put a single one into a list")
     return score_records(model, tokenizer, [Record(p, (), prefix) for p in prompts], answers, max_length, batch_size)
 
 # %% ../nbs/51_reward.ipynb #4e69e690
@@ -129,30 +137,31 @@ def pair_accuracy(model, tokenizer, pairs):
     margins = margins_of(model, tokenizer, pairs)
     return {"accuracy": paired_accuracy(margins)["accuracy"], "margin": margins.mean().item()}
 
-# %% ../nbs/51_reward.ipynb #172f2593
+# %% ../nbs/51_reward.ipynb #8b8aed9a
 def gap_bins(gaps, most=5):
-    "Names and places of pairs whose scores are equally far apart: one bin a value, or `most` with equally many pairs where there are more values."
-    gaps, values = np.asarray(gaps, dtype=float), sorted(set(gaps))
-    if len(values) <= most:
-        return {f"{value:g}": np.flatnonzero(gaps == value) for value in values}
-    edges = np.unique(np.quantile(gaps, np.linspace(0, 1, most + 1)))
-    bins = np.clip(np.searchsorted(edges, gaps, side="right") - 1, 0, len(edges) - 2)
-    return {f"{edges[n]:g} to {edges[n + 1]:g}": np.flatnonzero(bins == n) for n in np.unique(bins)}
+    "Names and places of pairs whose scores are about equally far apart: one bin a value, or at most `most` with about equally many pairs where there are more values."
+    gaps = np.array([float(f"{gap:.6g}") for gap in gaps])  # 0.1 + 0.2 is no other distance than 0.3
+    values, counts = np.unique(gaps, return_counts=True)
+    lots = np.arange(len(values)) if len(values) <= most else (np.cumsum(counts) - counts) * most // len(gaps)
+    bins = [values[lots == lot] for lot in np.unique(lots)]
+    return {f"{own[0]:g}" if len(own) == 1 else f"{own[0]:g} to {own[-1]:g}": np.flatnonzero(np.isin(gaps, own)) for own in bins}
 
 
 def judged(model, tokenizer, records, max_length):
     "How a model ranks the pairs of records: by kind of data (`pairs`) and by distance of the scores (`gaps`) accuracy, interval, ties, n, mean margin and the accuracy of the longer answer; and the calibration of all."
     numbered, gaps = pair_rows(model, tokenizer, records, max_length), [gap for r in records for gap in r.gaps() or [None]]
     rows = [(n, gap, pair) for (n, pair), gap in zip(numbered, gaps, strict=True) if not isinstance(pair, str)]
+    if not rows:
+        raise UserError(f"no record has two answers of different score that fit {max_length} tokens")
     owners, gaps, pairs = zip(*rows)
     margins, owners, longer = margins_of(model, tokenizer, pairs), np.array(owners), torch.tensor([float(len(c) - len(r)) for c, r in pairs])
     kinds = np.array([records[n - 1].data_type or "unnamed" for n in owners])
 
     def figures(places):
         return {**paired_accuracy(margins[places], owners[places]), "margin": margins[places].mean().item(), "longer wins": paired_accuracy(longer[places])["accuracy"]}
-    groups = {"all": np.arange(len(rows)), **{kind: np.flatnonzero(kinds == kind) for kind in sorted(set(kinds.tolist()))}}
+    groups = {**{kind: np.flatnonzero(kinds == kind) for kind in sorted(set(kinds.tolist()))}, "all": np.arange(len(rows))}
     return {"pairs": {name: figures(places) for name, places in groups.items()}, "gaps": {name: figures(places) for name, places in gap_bins(gaps).items()},
-            "calibration": calibration(margins)}
+            "calibration": calibration(margins, groups=owners)}
 
 # %% ../nbs/51_reward.ipynb #7c67ba26
 @dataclass(frozen=True)

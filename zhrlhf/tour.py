@@ -8,7 +8,7 @@ __all__ = ['RULE', 'FULL', 'QUICK', 'STAGES', 'POLICIES', 'PATHS', 'RULES', 'STY
            'timed', 'run_tour', 'hardware', 'make_report', 'rows_of_table', 'table_text', 'loss_figure', 'smooth',
            'share_figure', 'ppo_figure', 'verdict', 'html_rows', 'page', 'main']
 
-# %% ../nbs/70_tour.ipynb #65272f1c
+# %% ../nbs/70_tour.ipynb #0d6efbe3
 import html
 import os
 import platform
@@ -25,7 +25,7 @@ from .data.batches import in_order
 from .data.records import Answer, Record, couplet_records, write_records
 from .evals.metrics import wilson
 from .families import answer_examples, load_model, load_reward_model, load_tokenizer, prompt_examples
-from .generate import Sampling, generate, own_random
+from .generate import Sampling, generate
 from .models.heads import mean_cross_entropy
 from .plots import bars, curves, figure_uri, panels
 from .rl.rollouts import kl_terms, response_logprobs, response_texts, rollout
@@ -75,7 +75,7 @@ QUICK = Plan(
     ppo=dict(updates=4, rollout_batch_size=48, save_steps=8),
     rule=dict(reward_function=RULE, cliprange_value=1.0), learnt=dict(kl_coef=0.02))
 
-# %% ../nbs/70_tour.ipynb #5e37363c
+# %% ../nbs/70_tour.ipynb #d71576ae
 @dataclass(frozen=True)
 class Exam:
     "What every policy is asked: couplets, their records, and how to sample."
@@ -100,14 +100,10 @@ def exam(settings, plan):
 @torch.no_grad()
 def answers_and_kl(policy, reference, tokenizer, paper, batch_size=200):
     "Answer texts for the exam and, with a reference, the mean KL of an answer in nats."
-    examples, texts, kl = prompt_examples(policy, tokenizer, paper.records, 64), [], 0.0
-    with own_random(paper.seed, paper.device):
-        for at in range(0, len(examples), batch_size):
-            batch = rollout(policy, tokenizer, examples[at:at + batch_size], paper.sampling)
-            texts += ["".join(t) for t in response_texts(tokenizer, batch)]
-            if reference is not None:
-                kl += kl_terms(response_logprobs(policy, batch), response_logprobs(reference, batch))[0].sum().item()
-    return texts, kl / len(examples)
+    examples = prompt_examples(policy, tokenizer, paper.records, 64)
+    batch = rollout(policy, tokenizer, examples, paper.sampling, batch_size, paper.seed)
+    kl = 0.0 if reference is None else kl_terms(response_logprobs(policy, batch), response_logprobs(reference, batch))[0].sum().item()
+    return ["".join(t) for t in response_texts(tokenizer, batch)], kl / len(examples)
 
 
 def look(folder, paper, reference=None):

@@ -80,7 +80,7 @@ def wilson(successes, n, level=0.95):
     centre, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
     return max(0.0, min(share, (centre - half) / shrink)), min(1.0, max(share, (centre + half) / shrink))  # rounding must not put the share outside
 
-# %% ../../nbs/44_evals.metrics.ipynb #23e25360
+# %% ../../nbs/44_evals.metrics.ipynb #20b1166f
 def margins_of(margins):
     "Margins of any kind, on any device, as a float array [N]; an empty set and NaN are refused."
     margins = np.asarray(margins.tolist() if hasattr(margins, "tolist") else list(margins), dtype=float)
@@ -94,13 +94,19 @@ def margins_of(margins):
 def effective_number(values, groups):
     """How many independent values [N] say as much about their mean as these do, whose `groups` (one label a value) are independent of each other.
 
-    p (1 − p) over the variance of a mean of clusters (Korn and Graubard 1998); N at most, the number of groups where all values are equal."""
-    values, (_, labels) = np.asarray(values, dtype=float), np.unique(list(groups), return_inverse=True)
-    mean, count = values.mean(), int(labels.max()) + 1
-    if count == 1 or values.std() == 0:
-        return min(count, len(values))
-    spread = np.bincount(labels, values - mean)
-    return min(len(values), mean * (1 - mean) * len(values) ** 2 / (np.square(spread).sum() * count / (count - 1)))
+    p (1 − p) over the variance of a mean of clusters, less for few groups (Korn and Graubard 1998); N at most. Where all values
+    are equal nothing is known about how alike a group's values are, and each group counts once."""
+    from scipy.stats import t
+    values, groups = np.asarray(values, dtype=float), list(groups)
+    if len(values) != len(groups) or not groups:
+        raise ValueError(f"effective_number: {len(groups)} group labels for {len(values)} values")
+    labels = np.unique(groups, return_inverse=True)[1]
+    mean, count, n = values.mean(), int(labels.max()) + 1, len(values)
+    if count == 1 or n == 1 or values.std() == 0:
+        return float(min(count, n))
+    spread = np.square(np.bincount(labels, values - mean)).sum() * count / (count - 1)
+    few = (t.ppf(0.975, n - 1) / t.ppf(0.975, count - 1)) ** 2
+    return float(min(n, mean * (1 - mean) * n**2 / spread * few if spread else n))
 
 
 def paired_accuracy(margins, groups=None):
@@ -111,20 +117,20 @@ def paired_accuracy(margins, groups=None):
     right = (margins > 0) + (margins == 0) / 2
     number = len(right) if groups is None else effective_number(right, groups)
     low, high = wilson(right.mean() * number, number)
-    return {"accuracy": float(right.mean()), "low": low, "high": high, "ties": int((margins == 0).sum()), "n": len(margins)}
+    return {"accuracy": float(right.mean()), "low": float(low), "high": float(high), "ties": int((margins == 0).sum()), "n": len(margins)}
 
-# %% ../../nbs/44_evals.metrics.ipynb #9f9a91e2
-def calibration(margins, bins=10):
+# %% ../../nbs/44_evals.metrics.ipynb #cc3c0fc7
+def calibration(margins, bins=10, groups=None):
     """Confidence σ(|margin|) against accuracy: {"bins": [occupied bins of equal width over 0.5 to 1], "ece": mean gap, "n": pairs}.
 
-    Each bin has `from`, `to`, its mean `confidence`, and the `paired_accuracy` of its pairs. (Guo et al. 2017)"""
+    Each bin has `from`, `to`, its mean `confidence`, and the `paired_accuracy` of its pairs, with their `groups`. (Guo et al. 2017)"""
     margins = margins_of(margins)
     confidence, rows = 1 / (1 + np.exp(-np.abs(margins))), []
     places = np.minimum(((2 * confidence - 1) * bins).astype(int), bins - 1)  # certainty, 1.0, belongs to the last bin
     for place in np.unique(places).tolist():
         inside = places == place
         rows.append({"from": 0.5 + place / (2 * bins), "to": 0.5 + (place + 1) / (2 * bins),
-                     "confidence": float(confidence[inside].mean()), **paired_accuracy(margins[inside])})
+                     "confidence": float(confidence[inside].mean()), **paired_accuracy(margins[inside], None if groups is None else np.asarray(list(groups))[inside])})
     gap = sum(row["n"] * abs(row["accuracy"] - row["confidence"]) for row in rows)
     return {"bins": rows, "ece": gap / len(margins), "n": len(margins)}
 

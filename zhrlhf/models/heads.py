@@ -27,7 +27,7 @@ from ..data.batches import IGNORE, to_device
 from .spans import is_table, over_spans
 from ..processes import most, rank, total, world
 
-# %% ../../nbs/20_models.heads.ipynb #58b2cdb1
+# %% ../../nbs/20_models.heads.ipynb #5f8173d7
 MODEL_INPUTS = ("input_ids", "attention_mask", "position_ids")
 
 
@@ -46,20 +46,25 @@ def only_at(model, rows, columns):
     if not mlps or getattr(model, "is_activation_checkpointing", False):
         yield
         return
-    mlp, everywhere = mlps[-1], mlps[-1].forward
+    mlp, everywhere, patched = mlps[-1], mlps[-1].forward, vars(mlps[-1]).get("forward")
 
-    def there(x):
-        out = everywhere(x[rows, columns][None])[0]
-        return out.new_zeros(*x.shape[:-1], out.shape[-1]).index_put((rows, columns), out)
+    def there(x, *more, **named):
+        out = None if more or named else everywhere(x[rows, columns][None])
+        if not torch.is_tensor(out) or out.shape[:2] != (1, len(rows)):  # a model whose MLP wants or gives more than states
+            return everywhere(x, *more, **named)
+        return out.new_zeros(*x.shape[:-1], out.shape[-1]).index_put((rows, columns), out[0])
     mlp.forward = there
     try:
         yield
     finally:
-        del mlp.forward
+        if patched is None:
+            del mlp.forward
+        else:
+            mlp.forward = patched
 
 
 def states_at(model, batch, rows, columns):
-    "The last hidden states [N, D] at N places of [B, T], given by their rows [N] and columns [N]."
+    "The last hidden states [N, D] at N different places of [B, T], given by their rows [N] and columns [N]."
     with only_at(model, rows, columns):
         return hidden_states(model, batch)[rows, columns]
 

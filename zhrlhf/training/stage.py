@@ -70,7 +70,7 @@ class RunSettings:
         "How often a run saves, draws and reports, as keyword arguments of `train_in`."
         return {"save_steps": self.save_steps, "keep": self.save_total_limit, "plot_steps": self.plot_steps, "report_to": self.report_to}
 
-# %% ../../nbs/33_training.stage.ipynb #2fd1a945
+# %% ../../nbs/33_training.stage.ipynb #8bdc5e12
 @dataclass(frozen=True)
 class TrainingSettings(RunSettings):
     "What the stages that learn from a data set can be told besides."
@@ -100,7 +100,7 @@ class TrainingSettings(RunSettings):
         if not 0 <= self.freeze <= 1:
             raise UserError(f"--freeze {self.freeze}: a share of the blocks, between 0 and 1")
         if self.lora_rank and self.freeze:
-            raise UserError("--lora-rank and --freeze: adapters freeze all the rest already; leave one of them out")
+            raise UserError(f"--lora-rank {self.lora_rank} and --freeze {self.freeze}: adapters freeze all the rest already; say --freeze 0, or leave --lora-rank out")
         if not self.lora_rank and (self.lora_targets or self.use_rslora):
             raise UserError("--lora-targets and --use-rslora say how adapters are made; give --lora-rank, too")
 
