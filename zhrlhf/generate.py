@@ -25,7 +25,7 @@ from .data.records import Record, open_records, open_texts
 from .families import load_model, load_tokenizer, prompt_examples
 from .training.loop import pick_device
 
-# %% ../nbs/40_generate.ipynb #e2b738f7
+# %% ../nbs/40_generate.ipynb #f8e4ed1d
 @dataclass(frozen=True)
 class Sampling:
     "How the next token is chosen. As it stands it is the model's own distribution, as RL needs it: `top_k` 0 and `top_p` 1 keep the whole vocabulary. Temperature 0 is greedy."
@@ -47,6 +47,10 @@ class Sampling:
         return [*([TemperatureLogitsWarper(float(self.temperature))] if self.temperature not in (0, 1) else []),
                 *([TopKLogitsWarper(self.top_k)] if self.top_k else []), *([TopPLogitsWarper(self.top_p)] if self.top_p < 1 else [])]
 
+    def numbers(self, seed, rows):
+        "The random numbers [len(rows), max_new_tokens] that rows are drawn by, as `numbers_for` says; zeros for greedy, which draws nothing and leaves torch's state alone."
+        return numbers_for(seed, rows, self.max_new_tokens) if self.temperature else torch.zeros(len(rows), self.max_new_tokens)
+
     def room(self, model):
         "The longest prompt, in tokens, that leaves room for the answer within `max_length` and the positions that the model knows."
         places = min(self.max_length, getattr(model.config, "max_position_embeddings", None) or self.max_length)
@@ -61,7 +65,7 @@ PRESETS = {
     "sampling": Sampling(temperature=1.0, top_k=0, top_p=1.0),             # the model's own distribution: RL and evaluation
 }
 
-# %% ../nbs/40_generate.ipynb #29ebe49e
+# %% ../nbs/40_generate.ipynb #af50d48a
 def choose(logits, sampling, numbers):
     "One id a row [B] from logits [B, V]: the most probable one at temperature 0, otherwise the one whose share of 0 … 1 holds the row's number [B, 1]."
     if sampling.temperature == 0:
@@ -95,12 +99,10 @@ def decode(model, batch, sampling, numbers=None):
     ends = torch.tensor([*ends] if isinstance(ends, (list, tuple)) else [] if ends is None else [ends], dtype=torch.long, device=device)
     pad = pad if pad is not None else int(ends[0]) if len(ends) else 0
     rows, running = torch.arange(count, device=device), torch.ones(count, dtype=torch.bool, device=device)  # who is in the batch; who still writes
-    if sampling.temperature and numbers is None:
-        numbers = numbers_for(None, range(count), sampling.max_new_tokens)
-    numbers = None if numbers is None else numbers.to(device)
+    numbers = (sampling.numbers(None, rows) if numbers is None else numbers).to(device)
     for step in range(sampling.max_new_tokens):
         inputs = model.prepare_inputs_for_generation(ids, next_sequence_length=fresh, past_key_values=cache, attention_mask=mask, position_ids=running_count(mask), use_cache=True)
-        chosen = choose(model(**inputs | {"logits_to_keep": 1}).logits[:, -1].float(), sampling, None if numbers is None else numbers[rows, step, None])
+        chosen = choose(model(**inputs | {"logits_to_keep": 1}).logits[:, -1].float(), sampling, numbers[rows, step, None])
         new = torch.full((count,), pad, device=device)
         new[rows] = torch.where(running[rows], chosen, new[rows])
         yield new
@@ -130,7 +132,7 @@ def answer_text(tokenizer, ids, specials=False):
             list(run), skip_special_tokens=True, clean_up_tokenization_spaces=False)  # skipping is what makes ChatGLM's pieces text
     return text
 
-# %% ../nbs/40_generate.ipynb #284a962a
+# %% ../nbs/40_generate.ipynb #3bab8d64
 @contextmanager
 def at_rest(model):
     "A block with the model in evaluation mode; afterwards it is in the mode it was in."
@@ -146,16 +148,16 @@ def generate(model, tokenizer, records, sampling=PRESETS["sampling"], batch_size
     examples = prompt_examples(model, tokenizer, records, sampling.room(model))
     order = sorted(range(len(examples)), key=lambda i: len(examples[i]))
     texts, device = [""] * len(examples), next(model.parameters()).device
-    numbers = numbers_for(seed, range(len(examples)), sampling.max_new_tokens) if sampling.temperature else None
+    numbers = sampling.numbers(seed, range(len(examples)))
     with at_rest(model):
         for at in range(0, len(order), batch_size):
             rows = order[at:at + batch_size]
             batch = collate([examples[i] for i in rows], tokenizer.pad_token_id, side="left")
-            for i, ids in zip(rows, sample_batch(model, to_device(batch, device), sampling, None if numbers is None else numbers[rows]).tolist()):
+            for i, ids in zip(rows, sample_batch(model, to_device(batch, device), sampling, numbers[rows]).tolist()):
                 texts[i] = answer_text(tokenizer, ids, specials)
     return texts
 
-# %% ../nbs/40_generate.ipynb #e1ed5cbb
+# %% ../nbs/40_generate.ipynb #571999d1
 def whole_pieces(tokenizer, ids):
     "Yields the text of an answer in pieces of whole characters, while its ids come; joined they are `answer_text` of all ids."
     seen, given, text = [], "", ""
@@ -174,7 +176,7 @@ def stream(model, tokenizer, record, sampling=PRESETS["sampling"], seed=None):
     "Yields the answer to one record in pieces, as they are written; with a `seed`, the answer that `generate` gives for this record alone."
     (example,) = prompt_examples(model, tokenizer, [record], sampling.room(model))
     device = next(model.parameters()).device
-    numbers = numbers_for(seed, [0], sampling.max_new_tokens) if sampling.temperature else None
+    numbers = sampling.numbers(seed, [0])
     with at_rest(model):
         yield from whole_pieces(tokenizer, map(int, decode(model, {"input_ids": torch.tensor([example.input_ids], device=device)}, sampling, numbers)))
 

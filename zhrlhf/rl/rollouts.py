@@ -7,7 +7,7 @@ __all__ = ['assemble', 'rollout', 'joined', 'rows_of', 'response_texts', 'per_to
            'response_values', 'kl_terms', 'at_last_token', 'token_rewards', 'model_scorer', 'function_scorer', 'spread',
            'named_function']
 
-# %% ../../nbs/52_rl.rollouts.ipynb #6b814e76
+# %% ../../nbs/52_rl.rollouts.ipynb #1071734c
 import math
 
 import torch
@@ -15,11 +15,11 @@ import torch
 from ..core import UserError
 from ..data.batches import IGNORE, collate, running_count, to_device
 from ..data.layouts import end_id
-from ..generate import numbers_for, sample_batch
+from ..generate import sample_batch
 from ..models.heads import label_logits, label_logprobs, last_scores, score_shift, token_scores
 from ..processes import everyone, world
 
-# %% ../../nbs/52_rl.rollouts.ipynb #61f331ad
+# %% ../../nbs/52_rl.rollouts.ipynb #a30bbd3a
 def assemble(prompts, response, eos_id, pad_id):
     "A rollout from left-padded prompts (a collated batch) and sampled ids [B, R]: model inputs, labels and `mask` [B, R]."
     before_end = (response == eos_id).long().cumsum(1) - (response == eos_id).long() == 0  # no eos earlier in the row
@@ -42,7 +42,7 @@ def rollout(model, tokenizer, examples, sampling, batch_size=0, seed=None, rows=
     device, pad = next(model.parameters()).device, tokenizer.pad_token_id
     order, size = sorted(range(len(examples)), key=lambda i: len(examples[i])), batch_size or len(examples)
     parts = [order[at:at + size] for at in range(0, len(order), size)]
-    numbers = numbers_for(seed, rows or range(len(examples)), sampling.max_new_tokens)
+    numbers = sampling.numbers(seed, rows or range(len(examples)))
     drawn = [sample_batch(model, to_device(collate([examples[i] for i in part], pad, side="left"), device), sampling, numbers[part]) for part in parts]
     response = torch.full((len(examples), max(ids.shape[1] for ids in drawn)), pad, device=device)
     for part, ids in zip(parts, drawn):
