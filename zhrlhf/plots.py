@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PALETTE', 'SPARE', 'CJK_FONTS', 'FONT_HINT', 'INVISIBLE', 'colour', 'chinese_font', 'style', 'panels', 'figure_uri',
-           'curves', 'bars', 'Html', 'html_table', 'token_table', 'visibility']
+           'curves', 'bars', 'Html', 'html_table', 'html_page', 'token_table', 'visibility']
 
 # %% ../nbs/02_plots.ipynb #982d18b1
 import base64
@@ -186,7 +186,7 @@ def _cell(value):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     return str(value)
 
-# %% ../nbs/02_plots.ipynb #d7119df5
+# %% ../nbs/02_plots.ipynb #f09e0346
 def html_table(rows, columns):
     "A table of `rows` (dicts, or sequences in the order of `columns`) with `columns` as headings; everything is escaped"
     columns = list(columns)
@@ -199,6 +199,20 @@ def html_table(rows, columns):
     text = [" | ".join(map(str, columns)), *(" | ".join(map(_cell, row)) for row in grid)]
     lines = "\n".join(f"<tr>{cells}</tr>" for cells in body)
     return Html(f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody></table>", "\n".join(text))
+
+
+def html_page(title, table):
+    "A page that stands alone and holds one `html_table`; line breaks in cells are kept"
+    style = "body { font-family: sans-serif } table { border-collapse: collapse } th, td { border: 1px solid #ccc; padding: 4px 8px; vertical-align: top; white-space: pre-wrap }"
+    return f"""<!doctype html>
+<html lang="zh">
+<head><meta charset="utf-8"><title>{html.escape(title)}</title>
+<style>{style}</style></head>
+<body>
+{table.markup}
+</body>
+</html>
+"""
 
 # %% ../nbs/02_plots.ipynb #b891be98
 INVISIBLE = {" ": "␣", "\n": "⏎", "\t": "⇥", "": "∅"}

@@ -105,13 +105,15 @@ def collate_packed(rows, pad_id, row_length):
         batch["position_ids"][r, at:] = torch.arange(row_length - at)
     return batch | {"weight": float(sum(e.targets for row in rows for e in row)), "tokens": sum(len(e) for row in rows for e in row)}
 
-# %% ../../nbs/13_data.batches.ipynb #360be0fd
+# %% ../../nbs/13_data.batches.ipynb #5ef9b847
 class Batches:
     "Optimizer steps from a data set: `at(step)` is a pure function of (data, seed, step); iterating starts at `start`."
     rank, world = 0, 1  # this process and their number; `batch_size` counts the items of all of them
 
-    def __init__(self, items, build, batch_size, seed=0, lengths=None, micro_batch_size=None, vary=None, data=""):
-        "`build(list of items) -> micro-batch`; `lengths` group items of similar length; `batch_size` items make one step; `data` names the token cache they come from."
+    def __init__(self, items, build, batch_size, seed=0, lengths=None, micro_batch_size=None, vary=None, data="", drop_last=False):
+        """`build(list of items) -> micro-batch`; `lengths` group items of similar length; `batch_size` items make one step; `data` names the token cache they come from.
+
+        With `drop_last` every step has `batch_size` items: those that are left over in an epoch wait for the next, which has another order."""
         if not len(items):
             raise UserError("no usable example; check the data file and the maximal length")
         if batch_size < 1:
@@ -119,16 +121,16 @@ class Batches:
         self.items, self.build, self.batch_size, self.seed = items, build, batch_size, seed
         self.lengths = np.asarray(lengths) if lengths is not None else np.zeros(len(items), dtype=int)
         self.micro, self.start, self.vary, self.data = micro_batch_size or batch_size, 0, vary, data
-        self.per_epoch = -(-len(items) // batch_size)
+        self.drop_last, self.per_epoch = drop_last, len(items) // batch_size if drop_last else -(-len(items) // batch_size)
         self._epoch = lru_cache(maxsize=2)(self._order)
 
     def _order(self, epoch):
-        "The batches of one epoch as index arrays; every item once, the last one may be smaller."
+        "The batches of one epoch as index arrays; every item once, one may be smaller, or is left out."
         rng = np.random.default_rng([self.seed, epoch])
         order, window = rng.permutation(len(self.items)), 50 * self.batch_size
         order = np.concatenate([w[np.argsort(self.lengths[w], kind="stable")] for w in np.split(order, range(window, len(order), window))])
         batches = np.split(order, range(self.batch_size, len(order), self.batch_size))
-        return [batches[i] for i in rng.permutation(len(batches))]
+        return [batches[i] for i in rng.permutation(len(batches)) if len(batches[i]) == self.batch_size or not self.drop_last]
 
     def at(self, step):
         "This process's micro-batches of optimizer step `step` (from 0)."

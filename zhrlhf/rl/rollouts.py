@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['assemble', 'rollout', 'joined', 'rows_of', 'response_texts', 'per_token', 'response_logprobs', 'logprobs_and_entropy',
-           'response_values', 'kl_terms', 'at_last_token', 'token_rewards', 'model_scorer', 'function_scorer', 'spread',
-           'named_function']
+           'response_values', 'in_parts', 'kl_terms', 'at_last_token', 'token_rewards', 'model_scorer',
+           'function_scorer', 'weighted_scorer', 'spread', 'named_function']
 
-# %% ../../nbs/52_rl.rollouts.ipynb #1071734c
+# %% ../../nbs/52_rl.rollouts.ipynb #8278ebb1
 import math
 
 import torch
@@ -16,8 +16,9 @@ from ..core import UserError
 from ..data.batches import IGNORE, collate, running_count, to_device
 from ..data.layouts import end_id
 from ..generate import sample_batch
-from ..models.heads import label_logits, label_logprobs, last_scores, score_shift, token_scores
+from ..models.heads import label_logprobs, last_scores, over_chunks, score_shift, token_scores
 from ..processes import everyone, world
+from .networks import visiting
 
 # %% ../../nbs/52_rl.rollouts.ipynb #a30bbd3a
 def assemble(prompts, response, eos_id, pad_id):
@@ -79,7 +80,7 @@ def response_texts(tokenizer, batch):
     counts = (batch["mask"].sum(1) - batch["ended"].float()).long().tolist()
     return [[tokenizer.decode([i]) for i in row[:n]] for row, n in zip(responses.tolist(), counts)]
 
-# %% ../../nbs/52_rl.rollouts.ipynb #af39c801
+# %% ../../nbs/52_rl.rollouts.ipynb #8d2dddec
 def per_token(batch, flat):
     "Values [N] of the N response tokens as [B, R], zero outside the responses."
     out = torch.zeros_like(batch["mask"])
@@ -93,16 +94,22 @@ def response_logprobs(model, batch, temperature=1.0):
 
 def logprobs_and_entropy(model, batch, temperature=1.0):
     "Log-probabilities and the policy's entropies in nats at the response tokens, both [B, R], from one forward pass."
-    logits, labels = label_logits(model, batch)
-    logp = (logits / temperature).log_softmax(-1)
-    chosen = logp.gather(1, labels[:, None]).squeeze(1)
-    return per_token(batch, chosen), per_token(batch, -(logp.exp() * logp).sum(-1))
+    def work(logits, labels):
+        logp = (logits / temperature).log_softmax(-1)
+        return torch.stack([logp.gather(1, labels[:, None]).squeeze(1), -(logp.exp() * logp).sum(-1)])
+    return tuple(per_token(batch, flat) for flat in torch.cat(over_chunks(model, batch, work), 1))
 
 
 def response_values(critic, batch, shift=0.0):
     "Values [B, R] of the states before each response token, zero after the end; `shift` is the reward model's."
     count = batch["mask"].shape[1]
     return (token_scores(critic, batch)[:, -count - 1:-1] - shift) * batch["mask"]
+
+
+def in_parts(work, batch, size):
+    "`work(batch)`, which gives named tensors [B, R], for `size` rows at a time (0: all): what is looked at once need not be in memory at once."
+    parts = [work(rows_of(batch, rows)) for rows in torch.arange(len(batch["mask"])).split(size or len(batch["mask"]))]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 # %% ../../nbs/52_rl.rollouts.ipynb #f1ddf36d
 def kl_terms(logp, ref_logp):
@@ -121,13 +128,14 @@ def token_rewards(task, kl, mask, beta):
     "R_t = task_t − β·k1_t at real tokens [B, R], zero elsewhere."
     return (task - beta * kl) * mask
 
-# %% ../../nbs/52_rl.rollouts.ipynb #c957978f
-def model_scorer(model):
-    "Scores by a reward model: its normalised score at the last real token."
+# %% ../../nbs/52_rl.rollouts.ipynb #f9bb8ba0
+def model_scorer(model, offload=False):
+    "Scores by a reward model: its normalised score at the last real token; offloaded, it waits on the CPU."
     shift = score_shift(model)
 
     def score(records, texts, batch):
-        return at_last_token(last_scores(model, batch) - shift, batch["mask"])
+        with visiting(model, batch["mask"].device, offload):
+            return at_last_token(last_scores(model, batch) - shift, batch["mask"])
     return score
 
 
@@ -142,6 +150,13 @@ def function_scorer(function):
             else:
                 rewards[row, int(batch["mask"][row].sum()) - 1] = _number(value, record)
         return rewards.to(batch["mask"].device)
+    return score
+
+
+def weighted_scorer(*parts):
+    "Scores by several (weight, scorer) added up, such as a rule beside a reward model."
+    def score(records, texts, batch):
+        return sum(weight * one(records, texts, batch) for weight, one in parts)
     return score
 
 
@@ -168,8 +183,8 @@ def spread(row, values, tokens):
     row[min(len(tokens), len(row) - 1)] += values[-1]  # at eos; at the last token if the answer was cut off
 
 
-def named_function(name):
-    "The function behind `module:name`, such as zhrlhf.data.couplets:rule_reward."
+def named_function(name, option="--reward-function"):
+    "The function behind `module:name`, such as zhrlhf.data.couplets:rule_reward; `option` is where the name was given."
     import importlib
     module, _, attribute = name.partition(":")
     try:
@@ -177,5 +192,5 @@ def named_function(name):
     except (ImportError, AttributeError, ValueError):
         function = None
     if not callable(function):
-        raise UserError(f"--reward-function {name}: not found; write module:name, such as zhrlhf.data.couplets:rule_reward")
+        raise UserError(f"{option} {name}: not found; write module:name, such as zhrlhf.data.couplets:rule_reward")
     return function
