@@ -4,39 +4,44 @@
 
 # %% auto #0
 __all__ = ['WORKS', 'SpeedSettings', 'made_rows', 'columns_of', 'pairs_of', 'examples_of', 'open_tokenizer', 'open_or_make',
-           'work_batches', 'calibrate', 'Clock', 'NoUpdate', 'bare_loss', 'training_speed', 'sampling_speed', 'speed',
-           'main']
+           'work_batches', 'calibrate', 'Clock', 'NoUpdate', 'bare_loss', 'training_speed', 'sampling_speed',
+           'even_share', 'UpdateClock', 'ppo_speed', 'speed', 'main']
 
-# %% ../nbs/61_bench.ipynb #aad01cae
+# %% ../nbs/61_bench.ipynb #5d8c106a
 import json
 import random
 import sys
 import time
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from .core import UserError, opt, parse, quiet, read_jsonl, run_main, versions
+from .core import UserError, keep_memory, opt, parse, quiet, read_jsonl, run_main, versions
 from .data.batches import IGNORE, Example, collate, collate_pairs, packed
 from .data.couplets import load_poems
+from .data.records import Record
 from .data.tokenizers import couplet_tokenizer
 from .families import freeze, load_model, load_reward_model
 from .generate import Sampling
 from .models.heads import label_logprobs, lm_loss
+from .ppo import PPOSettings, experience, ppo_loss
 from .reward import pair_loss, row_builder
-from .rl.rollouts import rollout
+from .rl.networks import ActorCritic
+from .rl.rollouts import at_last_token, rollout
 from .training.loop import TorchStepper, fit
+from .training.stage import make_stepper
 from .training.watch import peak_memory
 
-# %% ../nbs/61_bench.ipynb #1ae1b632
-WORKS = ("pretrain", "sft", "reward", "bare", "rollout")
+# %% ../nbs/61_bench.ipynb #a0668115
+WORKS = ("pretrain", "sft", "reward", "bare", "rollout", "ppo")
 
 
 @dataclass(frozen=True)
 class SpeedSettings:
-    "A fixed piece of work: training in pretrain (all tokens are learnt), sft (the answers are) or reward (pairs are), bare (sft's forward and backward pass alone), or rollout (sampling)."
+    "A fixed piece of work: training in pretrain (all tokens are learnt), sft (the answers are) or reward (pairs are), bare (sft's forward and backward pass alone), rollout (sampling), or ppo (sampling, scoring and learning, with a critic of its own)."
     data: str = opt("", "JSON lines with prompt and completion, or prompt, chosen and rejected; default: rows made of the embedded poems")
     model_dir: str = opt("", "a saved model; a new one is saved here if the folder holds none")
     tokenizer_dir: str = opt("", "a saved tokenizer; default: the embedded one")
@@ -45,11 +50,12 @@ class SpeedSettings:
     batch_size: int = opt(8, "rows in a step; packed rows with --packing")
     max_length: int = opt(256, "tokens in a row")
     vary: bool = opt(False, "lengths of made rows vary from a seventh to all of it")
-    prompt_len: int = opt(32, "rollout: tokens in a prompt")
-    new_tokens: int = opt(64, "rollout: tokens in an answer, which no end token cuts short")
+    prompt_len: int = opt(32, "rollout, ppo: tokens in a prompt")
+    new_tokens: int = opt(64, "rollout, ppo: tokens in an answer; in a rollout no end token cuts it short")
+    epochs: int = opt(4, "ppo: passes over each rollout")
     packing: bool = opt(False, "several short rows share a row")
     lr: float = opt(0.0, "learning rate, constant; 0: 1e-3, for reward 3e-4")
-    freeze: float = opt(0.0, "reward: share of the lower blocks, and the embeddings, that is not trained")
+    freeze: float = opt(0.0, "reward, ppo's critic: share of the lower blocks, and the embeddings, that is not trained")
     center: float = opt(0.0, "reward: weight of the centre term")
     hidden: int = opt(256, "hidden size of a new model")
     layers: int = opt(4, "layers of a new model")
@@ -60,7 +66,7 @@ class SpeedSettings:
     def __post_init__(self):
         if self.dtype not in ("float32", "bfloat16"):
             raise UserError(f"--dtype {self.dtype}: known are float32 and bfloat16")
-        for name, least in (("steps", 1), ("warmup_steps", 1), ("batch_size", 1), ("threads", 1), ("prompt_len", 1), ("new_tokens", 1), ("layers", 1), ("max_length", 16)):
+        for name, least in (("steps", 1), ("warmup_steps", 1), ("batch_size", 1), ("threads", 1), ("prompt_len", 1), ("new_tokens", 1), ("epochs", 1), ("layers", 1), ("max_length", 16)):
             if getattr(self, name) < least:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least {least}")
         if self.hidden < 8 or self.hidden % 8:
@@ -192,7 +198,7 @@ def bare_loss(model, batch):
     logits = model(batch["input_ids"], use_cache=False, **mask).logits[:, :-1]
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=IGNORE, reduction="sum"), {}
 
-# %% ../nbs/61_bench.ipynb #caf543e5
+# %% ../nbs/61_bench.ipynb #9cc8e507
 def training_speed(work, settings, model, tokenizer):
     "Trains for some steps; returns the figures of the measured ones."
     if work == "reward" and settings.packing:
@@ -233,14 +239,57 @@ def sampling_speed(settings, model, tokenizer):
     return {"prompt_len": settings.prompt_len, "new_tokens": batch["mask"].shape[1], "wall_s": round(wall, 3), "cpu_s": round(cpu, 3), "tokens": new * len(spans),
             "tokens_per_cpu_s": round(new * len(spans) / cpu, 1), "tokens_per_s": round(new * len(spans) / wall, 1), "tokens_per_s_best": round(new / min(w for w, _ in spans), 1), "final_loss": round(loss, 4)}
 
+# %% ../nbs/61_bench.ipynb #486589a8
+def even_share(records, texts, batch, window=16):
+    "The rule that is learnt: the share of even ids among the last `window` of each row, at its last token."
+    return at_last_token((batch["input_ids"][:, -window:] % 2 == 0).float().mean(1), batch["mask"])
 
+
+class UpdateClock:
+    "A watcher that times whole updates, `size` steps each, behind the first `warmup`."
+
+    def __init__(self, size, warmup):
+        self.size, self.warmup, self.marks, self.rollouts = size, warmup, [], []
+
+    def __call__(self, run):
+        if "score" in run.metrics:
+            self.rollouts.append({name: run.metrics[name] for name in ("score", "kl", "length", "seconds/sample")})
+        if run.step % self.size == 0 and run.step >= self.size * self.warmup:
+            self.marks.append((time.perf_counter(), time.process_time()))
+
+
+def ppo_speed(settings, model, tokenizer):
+    "PPO on a rule, with a separate critic; a step is a rollout and all its epochs, one optimizer step each. Returns the figures of the measured ones, in response tokens."
+    rows = list(read_jsonl(settings.data)) if settings.data else made_rows(settings)
+    records, updates = [Record(row["prompt"] * -(-2 * settings.prompt_len // len(row["prompt"]))) for row in rows], settings.steps + settings.warmup_steps
+    s = PPOSettings(updates=updates, rollout_batch_size=settings.batch_size, ppo_epochs=settings.epochs, num_mini_batches=1, max_prompt_length=settings.prompt_len,
+                    response_length=settings.new_tokens, adam_epsilon=1e-8, bf16=settings.dtype == "bfloat16", freeze=settings.freeze, seed=settings.seed)
+    critic = open_or_make(replace(settings, model_dir="", seed=settings.seed + 8), tokenizer, scores=True)
+    freeze(critic, settings.freeze)
+    source = experience(ActorCritic(model, critic), deepcopy(model), even_share, tokenizer, records, s)
+    stepper = make_stepper(s, source.collector.model.networks, lr=settings.lr or 3e-4)  # at a constant rate
+    source.collector.compute, clock = stepper.compute, UpdateClock(settings.epochs, settings.warmup_steps)
+    run = fit(source.collector.model, source, ppo_loss(s), stepper, updates * settings.epochs, [source.observe, clock])
+    (wall, cpu), measured = (clock.marks[-1][k] - clock.marks[0][k] for k in (0, 1)), clock.rollouts[settings.warmup_steps:]
+    tokens = sum(r["length"] for r in measured) * settings.batch_size
+    return {"prompt_len": settings.prompt_len, "new_tokens": settings.new_tokens, "inner_epochs": settings.epochs, "optimizer_steps": run.step, "wall_s": round(wall, 3), "cpu_s": round(cpu, 3),
+            "tokens": round(tokens), "tokens_per_cpu_s": round(tokens / cpu, 1), "tokens_per_s": round(tokens / wall, 1), "generation_s": round(sum(r["seconds/sample"] for r in measured), 3),
+            "scores": [round(r["score"], 4) for r in clock.rollouts], "kl_last": measured[-1]["kl"], "final_loss": measured[-1]["score"]}
+
+# %% ../nbs/61_bench.ipynb #08391d6e
 def speed(work, settings):
     "Runs a piece of work; returns its figures, with the fields of the peer scripts."
     torch.set_num_threads(settings.threads)
     quiet()
+    keep_memory()
     tokenizer = open_tokenizer(settings.tokenizer_dir)
     model, before = open_or_make(settings, tokenizer, scores=work == "reward").train(), calibrate()
-    figures = sampling_speed(settings, model.to(getattr(torch, settings.dtype)), tokenizer) if work == "rollout" else training_speed(work, settings, model, tokenizer)
+    if work == "ppo":
+        figures = ppo_speed(settings, model, tokenizer)
+    elif work == "rollout":
+        figures = sampling_speed(settings, model.to(getattr(torch, settings.dtype)), tokenizer)
+    else:
+        figures = training_speed(work, settings, model, tokenizer)
     return {"work": work, "packing": settings.packing, "dtype": settings.dtype, "batch_size": settings.batch_size, "max_length": settings.max_length, "steps": settings.steps,
             "params": sum(p.numel() for p in model.parameters()), **figures, "peak_rss_mb": round(peak_memory() * 1e9 / 2**20, 1),
             "threads": settings.threads, "seed": settings.seed, "matmul_gflops": [before, calibrate()], "versions": versions()}

@@ -5,10 +5,8 @@
 # %% auto #0
 __all__ = ['GRPOSettings', 'GroupCollector', 'grpo_loss', 'experience', 'train', 'main']
 
-# %% ../nbs/57_grpo.ipynb #a27b61f2
+# %% ../nbs/57_grpo.ipynb #a958b695
 from dataclasses import dataclass
-
-import torch
 
 from .core import opt, parse, run_main
 from .data.records import open_records

@@ -41,7 +41,7 @@ def value_loss(values, old_values, returns, mask, clip=0.2):
     loss = 0.5 * (torch.maximum(plain, bounded) * mask).sum()
     return loss, {"value_loss": loss.detach(), "value_clipfrac": ((bounded > plain) * mask).sum()}
 
-# %% ../nbs/55_ppo.ipynb #4ffd804a
+# %% ../nbs/55_ppo.ipynb #62a17188
 GATE = 1e-4  # largest |ρ − 1| at the first minibatch in float32; bf16 gets a hundred times more
 
 
@@ -55,7 +55,7 @@ def check_gate(logp, batch, bf16=False):
 
 def policy_part(model, batch, settings):
     "The policy loss of a minibatch, and its metrics; the first one of a rollout goes through the gate."
-    logp = response_logprobs(model.actor, batch, settings.temperature)
+    logp = batch["live_logp"] if "live_logp" in batch else response_logprobs(model.actor, batch, settings.temperature)
     if batch["first"]:
         check_gate(logp, batch, settings.bf16 or model.actor.dtype != torch.float32)
     policy, metrics = policy_loss(logp, batch["logp"], batch["advantages"], batch["mask"], settings.cliprange)
@@ -67,7 +67,7 @@ def ppo_loss(settings):
     def loss_fn(model, batch):
         if batch.get("kind") == "ptx":
             return ptx_loss(model.actor, batch, settings.ptx_coef)
-        values = response_values(model.critic, batch, model.shift)
+        values = batch["live_values"] if "live_values" in batch else response_values(model.critic, batch, model.shift)
         value, metrics = value_loss(values, batch["values"], batch["returns"], batch["mask"], settings.cliprange_value)
         if batch["update"] <= settings.critic_warmup:
             return settings.vf_coef * value, metrics
@@ -95,7 +95,7 @@ class PPOSettings(RLSettings):
         if self.share_weights and not self.lora_rank:
             raise UserError("--share-weights: actor and critic can share weights that are not trained; give --lora-rank")
 
-# %% ../nbs/55_ppo.ipynb #d20d4393
+# %% ../nbs/55_ppo.ipynb #8512d201
 class CriticCollector(Collector):
     "Scored rollouts with values, advantages and returns."
 
@@ -110,14 +110,16 @@ class CriticCollector(Collector):
         if s.whiten_rewards:
             rewards = whiten(rewards, mask, shift_mean=False)
         advantages, returns = gae(rewards, values, mask, s.gamma, s.lam)
-        real = mask.bool()
-        explained = 1 - (returns - values)[real].var() / returns[real].var()
-        return {"values": values, "returns": returns, "advantages": whiten(advantages, mask)}, {"explained_variance": explained.item()}
+        left, variance = (returns - values)[mask.bool()].var().item(), returns[mask.bool()].var().item()
+        explained = 1 - left / variance if variance > 0 else 0.0
+        return {"values": values, "returns": returns, "advantages": whiten(advantages, mask)}, {"explained_variance": explained}
 
 
 def experience(model, reference, scorer, tokenizer, records, settings, judge=None, writer=None):
     "The source of batches of a PPO run: an iterable of optimizer steps, sampled from `model.actor` as it learns; `reference` is a model, or a Reference."
-    return Experience(CriticCollector(model, reference, scorer, tokenizer, settings, judge, writer), records, settings, ptx_batches(model.actor, tokenizer, settings))
+    source = Experience(CriticCollector(model, reference, scorer, tokenizer, settings, judge, writer), records, settings, ptx_batches(model.actor, tokenizer, settings))
+    source.alone = settings.critic_warmup
+    return source
 
 # %% ../nbs/55_ppo.ipynb #5d90edfb
 def open_networks(settings):

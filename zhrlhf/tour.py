@@ -32,12 +32,13 @@ from .rl.rollouts import kl_terms, response_logprobs, response_texts, rollout
 from .training.loop import pick_device
 from .training.watch import finished, read_metrics
 
-# %% ../nbs/70_tour.ipynb #76c5d1e2
+# %% ../nbs/70_tour.ipynb #211ee92c
 @dataclass(frozen=True)
 class TourSettings:
     "The whole pipeline on the embedded couplets, with one report."
     out: str = opt("runs/tour", "run folder to write; must be empty or new unless --resume")
     quick: bool = opt(False, "everything in small, in about a minute: for tests, not for verse")
+    model: str = opt("", "size to start from, such as glm-tiny; default: llama-tiny, with --quick llama-nano")
     seed: int = opt(0, "random seed of every stage")
     split: str = opt("test", "held-out couplets that are asked: test, or dev while tuning")
     device: str = opt("auto", "auto, cpu or cuda")
@@ -141,7 +142,7 @@ def judge_report(folder, settings, plan, paper, looks):
     scores = {name: reward.score_records(model, tokenizer, paper.records, lines, 64).mean().item() for name, lines in texts.items()}
     return {**accuracy, "pairs": len(pairs), "interval": list(wilson(accuracy["accuracy"] * len(pairs), len(pairs))), "mean_scores": scores}
 
-# %% ../nbs/70_tour.ipynb #0f13605e
+# %% ../nbs/70_tour.ipynb #370fd63d
 STAGES = ("pretrain", "sft", "reward", "ppo-rule", "ppo-learnt")
 POLICIES = ("pretrain", "sft", "ppo-rule", "ppo-learnt")
 PATHS = ("model", "data", "eval_data", "actor", "reward")  # lie in the tour's own folder, which may be moved before it is resumed
@@ -184,6 +185,7 @@ def run_tour(settings):
     if settings.split not in ("dev", "test"):
         raise UserError(f"--split {settings.split}: say test, or dev while tuning")
     plan = QUICK if settings.quick else FULL
+    plan = replace(plan, model=settings.model or plan.model)
     paper = exam(settings, plan)  # whatever is wrong with the data or the device shows before anything is written
     out = open_run(settings.out, settings, settings.resume, free=("device",))
     if finished(out):

@@ -129,7 +129,7 @@ def entropy_collapses(updates):
     if means and means[-1] < means[0] / 2 and scored[-1] - scored[0] > doubt(score):
         return f"the entropy fell from {means[0]:.2g} to {means[-1]:.2g} nats a token while the score rose"
 
-# %% ../../nbs/49_rl.diagnosis.ipynb #6598660e
+# %% ../../nbs/49_rl.diagnosis.ipynb #5e629678
 def unending(updates):
     "Fewer than half of the answers ended by themselves from the beginning, or their share fell by 0.3; with 32 answers, five standard errors of two windows are 0.28."
     rates = column(updates, "eos_rate")
@@ -150,7 +150,7 @@ def useless_critic(updates):
 def kl_for_little(updates):
     "0.3 nats a token were spent, and the score rose by less than a quarter of its spread at the beginning."
     score, kl, length, spread = (windows(values) for values in column(updates, "score", "kl", "length", "score_std"))
-    if score and kl[-1] > 0.3 * length[-1] and 0 < spread[0] and score[-1] - score[0] < spread[0] / 4:
+    if score and kl[-1] > 0.3 * length[-1] and score[-1] - score[0] < spread[0] / 4:
         return f"the score went from {score[0]:.3g} to {score[-1]:.3g} although the policy moved {kl[-1]:.3g} nats an answer away"
 
 # %% ../../nbs/49_rl.diagnosis.ipynb #e550cfbe
@@ -231,7 +231,7 @@ def _rows_before(path, run):
     "The rows on disk of the steps before the one just done; those of a run that was stopped later are not its own."
     return [row for row in read_metrics(path) if row["step"] < run.step]
 
-# %% ../../nbs/49_rl.diagnosis.ipynb #2979e0f4
+# %% ../../nbs/49_rl.diagnosis.ipynb #d5a9ce19
 DIALS = ((("score",), "judge"), (("kl", "kl/k3"), None), (("entropy",), None), (("explained_variance",), None), (("eos_rate",), "length"),
          (("largest/clipfrac",), "largest/approx_kl"))  # on the left axis, on the right axis
 
@@ -260,7 +260,8 @@ def dials(rows):
                 side.yaxis.label.set_color(colour(name, turn))
     for ax in figure.axes:
         if ax.get_ylabel() != "score":  # which has no natural zero
-            ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
+            low, high = ax.get_ylim()
+            ax.set_ylim(min(0, low), max(high, 1.05 * high))
     return figure
 
 

@@ -41,7 +41,7 @@ class ActorCritic(nn.Module):
         "The networks by name, as a stepper wants them."
         return dict(self.named_children())
 
-# %% ../../nbs/48_rl.networks.ipynb #fc1291bd
+# %% ../../nbs/48_rl.networks.ipynb #a2f0f70c
 def twin(module):
     "A copy of a module that shares every weight and buffer with it; adapters or heads that are put into one later are not in the other."
     shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
@@ -57,7 +57,8 @@ def critic_beside(actor):
         critic = AutoModelForSequenceClassification.from_config(config)
     setattr(critic, critic.base_model_prefix, twin(actor.base_model))
     critic.score = nn.Linear(critic.score.in_features, 1, bias=False, dtype=actor.dtype, device=actor.device)
-    return init_score_head(critic)
+    with gathered([critic.score.weight], change=True):
+        return init_score_head(critic)
 
 # %% ../../nbs/48_rl.networks.ipynb #e86aae5c
 @contextmanager

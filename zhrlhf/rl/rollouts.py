@@ -7,7 +7,7 @@ __all__ = ['assemble', 'rollout', 'joined', 'rows_of', 'response_texts', 'per_to
            'response_values', 'in_parts', 'kl_terms', 'at_last_token', 'token_rewards', 'model_scorer',
            'function_scorer', 'weighted_scorer', 'spread', 'named_function']
 
-# %% ../../nbs/52_rl.rollouts.ipynb #8278ebb1
+# %% ../../nbs/52_rl.rollouts.ipynb #47aa102f
 import math
 
 import torch
@@ -16,11 +16,11 @@ from ..core import UserError
 from ..data.batches import IGNORE, collate, running_count, to_device
 from ..data.layouts import end_id
 from ..generate import sample_batch
-from ..models.heads import label_logprobs, last_scores, over_chunks, score_shift, token_scores
+from ..models.heads import label_logprobs, last_scores, over_chunks, score_shift, states_at
 from ..processes import everyone, world
 from .networks import visiting
 
-# %% ../../nbs/52_rl.rollouts.ipynb #a30bbd3a
+# %% ../../nbs/52_rl.rollouts.ipynb #93a66065
 def assemble(prompts, response, eos_id, pad_id):
     "A rollout from left-padded prompts (a collated batch) and sampled ids [B, R]: model inputs, labels and `mask` [B, R]."
     before_end = (response == eos_id).long().cumsum(1) - (response == eos_id).long() == 0  # no eos earlier in the row
@@ -78,9 +78,10 @@ def response_texts(tokenizer, batch):
     "For each row the texts of its response tokens, without eos; joined they are the answer."
     responses = batch["input_ids"][:, -batch["mask"].shape[1]:]
     counts = (batch["mask"].sum(1) - batch["ended"].float()).long().tolist()
-    return [[tokenizer.decode([i]) for i in row[:n]] for row, n in zip(responses.tolist(), counts)]
+    pieces = {i: tokenizer.decode([i]) for i in responses.unique().tolist()}
+    return [[pieces[i] for i in row[:n]] for row, n in zip(responses.tolist(), counts)]
 
-# %% ../../nbs/52_rl.rollouts.ipynb #8d2dddec
+# %% ../../nbs/52_rl.rollouts.ipynb #504d52f0
 def per_token(batch, flat):
     "Values [N] of the N response tokens as [B, R], zero outside the responses."
     out = torch.zeros_like(batch["mask"])
@@ -96,14 +97,16 @@ def logprobs_and_entropy(model, batch, temperature=1.0):
     "Log-probabilities and the policy's entropies in nats at the response tokens, both [B, R], from one forward pass."
     def work(logits, labels):
         logp = (logits / temperature).log_softmax(-1)
-        return torch.stack([logp.gather(1, labels[:, None]).squeeze(1), -(logp.exp() * logp).sum(-1)])
+        chosen, logp = logp.gather(1, labels[:, None]).squeeze(1), logp.detach()  # the entropy is only looked at
+        return torch.stack([chosen, -(logp.exp() * logp).sum(-1)])
     return tuple(per_token(batch, flat) for flat in torch.cat(over_chunks(model, batch, work), 1))
 
 
 def response_values(critic, batch, shift=0.0):
     "Values [B, R] of the states before each response token, zero after the end; `shift` is the reward model's."
-    count = batch["mask"].shape[1]
-    return (token_scores(critic, batch)[:, -count - 1:-1] - shift) * batch["mask"]
+    rows, tokens = batch["mask"].nonzero(as_tuple=True)
+    before = tokens + batch["input_ids"].shape[1] - batch["mask"].shape[1] - 1
+    return per_token(batch, critic.score(states_at(critic, batch, rows, before)).squeeze(-1).float() - shift)
 
 
 def in_parts(work, batch, size):

@@ -6,7 +6,7 @@
 __all__ = ['FREE', 'RunSettings', 'LoraSettings', 'TrainingSettings', 'open_stage', 'close_stage', 'ready', 'make_stepper',
            'tokenised', 'Tally', 'sort_out', 'marked', 'introduce', 'learn', 'save_trained']
 
-# %% ../../nbs/33_training.stage.ipynb #70441eda
+# %% ../../nbs/33_training.stage.ipynb #16da0995
 import math
 import shutil
 import sys
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from ..core import UserError, open_run, opt, quiet, seed_all, write_json
+from ..core import UserError, keep_memory, open_run, opt, quiet, seed_all, write_json
 from ..data.batches import IGNORE
 from ..data.cache import cached_rows, content_key, fingerprint
 from ..data.layouts import special_ids
@@ -127,7 +127,7 @@ class TrainingSettings(LoraSettings):
         "Rows in one optimizer step of all processes."
         return self.per_device_train_batch_size * self.gradient_accumulation_steps * launched()
 
-# %% ../../nbs/33_training.stage.ipynb #01d22d75
+# %% ../../nbs/33_training.stage.ipynb #0c7abc47
 FREE = ("device", "local_rank", "save_steps", "save_total_limit", "plot_steps", "report_to", "token_cache")  # a resumed run may spell these differently
 
 
@@ -143,6 +143,7 @@ def open_stage(settings, free=()):
     elif launched() > 1:
         raise UserError(f"{launched()} processes were launched, but --deepspeed is missing: say --deepspeed zero1, or start one process")
     quiet()
+    keep_memory()
     if lead():
         open_run(settings.out, settings, settings.resume, free=(*FREE, *free))
     same()
