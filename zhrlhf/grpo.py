@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['GRPOSettings', 'GroupCollector', 'grpo_loss', 'experience', 'train', 'main']
 
-# %% ../nbs/57_grpo.ipynb #a958b695
+# %% ../nbs/57_grpo.ipynb #b180e66e
 from dataclasses import dataclass
 
-from .core import opt, parse, run_main
+from .core import UserError, opt, parse, run_main
 from .data.records import open_records
 from .families import load_model, load_tokenizer
 from .ppo import policy_part
@@ -18,7 +18,7 @@ from .rl.networks import ActorCritic, Reference, Writer
 from .rl.rollouts import kl_terms
 from .training.stage import open_stage, ready
 
-# %% ../nbs/57_grpo.ipynb #1be8662b
+# %% ../nbs/57_grpo.ipynb #2821b8be
 @dataclass(frozen=True)
 class GRPOSettings(RLSettings):
     "RL without a critic: several answers to each prompt, each measured against the others."
@@ -26,6 +26,11 @@ class GRPOSettings(RLSettings):
     baseline: str = opt("grpo", "grpo: distance from the group's mean in deviations, KL in the loss; rloo: distance from the mean of the others, KL in the score")
     least = RLSettings.least | {"group": 2}
     choices = RLSettings.choices | {"baseline": ("grpo", "rloo")}
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.lora_rank and self.freeze:
+            raise UserError(f"--lora-rank {self.lora_rank} and --freeze {self.freeze}: adapters freeze all the rest already; leave one out")
 
 # %% ../nbs/57_grpo.ipynb #9216904e
 class GroupCollector(Collector):

@@ -75,7 +75,7 @@ def ppo_loss(settings):
         return policy + settings.vf_coef * value, more | metrics
     return loss_fn
 
-# %% ../nbs/55_ppo.ipynb #d1aa465c
+# %% ../nbs/55_ppo.ipynb #852751a1
 @dataclass(frozen=True)
 class PPOSettings(RLSettings):
     "PPO with a critic; one update is one rollout, ppo_epochs × num_mini_batches optimizer steps."
@@ -86,14 +86,25 @@ class PPOSettings(RLSettings):
     whiten_rewards: bool = opt(False, "scale token rewards to unit variance, mean kept")
     gamma: float = opt(1.0, "discount")
     lam: float = opt(0.95, "lambda of GAE")
-    cliprange_value: float = opt(0.2, "clip of the value change, in units of reward")
+    cliprange_value: float = opt(0.2, "clip of the value change, in units of reward; for scores of size 5 it should be larger, or the critic hardly moves")
     vf_coef: float = opt(0.1, "weight of the value loss")
     least = RLSettings.least | {"critic_warmup": 0, "critic_learning_rate": 0, "gamma": 0, "lam": 0, "cliprange_value": 0, "vf_coef": 0}
 
+
     def __post_init__(self):
         super().__post_init__()
+        for name in ("gamma", "lam"):
+            if getattr(self, name) > 1:
+                raise UserError(f"--{name} {getattr(self, name)}: between 0 and 1")
+        if self.critic_warmup >= self.updates:
+            raise UserError(f"--critic-warmup {self.critic_warmup}: no update of {self.updates} is left for the actor")
         if self.share_weights and not self.lora_rank:
             raise UserError("--share-weights: actor and critic can share weights that are not trained; give --lora-rank")
+
+    @property
+    def needs_reward(self):
+        "Whether the reward model has another use than scoring: the critic starts from it."
+        return not self.share_weights
 
 # %% ../nbs/55_ppo.ipynb #8512d201
 class CriticCollector(Collector):

@@ -105,7 +105,7 @@ def collate_packed(rows, pad_id, row_length):
         batch["position_ids"][r, at:] = torch.arange(row_length - at)
     return batch | {"weight": float(sum(e.targets for row in rows for e in row)), "tokens": sum(len(e) for row in rows for e in row)}
 
-# %% ../../nbs/13_data.batches.ipynb #5ef9b847
+# %% ../../nbs/13_data.batches.ipynb #f2c9e7c3
 class Batches:
     "Optimizer steps from a data set: `at(step)` is a pure function of (data, seed, step); iterating starts at `start`."
     rank, world = 0, 1  # this process and their number; `batch_size` counts the items of all of them
@@ -118,6 +118,10 @@ class Batches:
             raise UserError("no usable example; check the data file and the maximal length")
         if batch_size < 1:
             raise UserError(f"a batch of {batch_size} rows; the batch size is at least 1")
+        if drop_last and len(items) < batch_size:
+            raise UserError(f"{len(items)} examples are fewer than one batch of {batch_size}")
+        if drop_last and lengths is not None:
+            raise ValueError("sorted by length, the longest items would be left out in every epoch")
         self.items, self.build, self.batch_size, self.seed = items, build, batch_size, seed
         self.lengths = np.asarray(lengths) if lengths is not None else np.zeros(len(items), dtype=int)
         self.micro, self.start, self.vary, self.data = micro_batch_size or batch_size, 0, vary, data

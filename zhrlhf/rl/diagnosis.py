@@ -8,8 +8,7 @@ __all__ = ['LARGEST', 'FIRST', 'WINDOW', 'PATTERNS', 'DIALS', 'updates_of', 'col
            'entropy_collapses', 'unending', 'useless_critic', 'kl_for_little', 'Pattern', 'diagnose', 'first_signs',
            'Diagnosis', 'dials', 'DialsPicture', 'phases']
 
-# %% ../../nbs/49_rl.diagnosis.ipynb #eacd1d00
-import io
+# %% ../../nbs/49_rl.diagnosis.ipynb #f7f2e9de
 import math
 import sys
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from itertools import pairwise
 from statistics import fmean, median
 
 from ..core import UserError, write_bytes
-from ..plots import colour, curves, panels
+from ..plots import colour, curves, figure_bytes, panels
 from ..processes import lead
 from ..training.watch import read_metrics
 
@@ -231,7 +230,7 @@ def _rows_before(path, run):
     "The rows on disk of the steps before the one just done; those of a run that was stopped later are not its own."
     return [row for row in read_metrics(path) if row["step"] < run.step]
 
-# %% ../../nbs/49_rl.diagnosis.ipynb #d5a9ce19
+# %% ../../nbs/49_rl.diagnosis.ipynb #050f4b42
 DIALS = ((("score",), "judge"), (("kl", "kl/k3"), None), (("entropy",), None), (("explained_variance",), None), (("eos_rate",), "length"),
          (("largest/clipfrac",), "largest/approx_kl"))  # on the left axis, on the right axis
 
@@ -274,9 +273,7 @@ class DialsPicture:
     def __call__(self, run):
         rows = [*_rows_before(self.metrics, run), run.metrics] if lead() else []
         if updates_of(rows):
-            buffer = io.BytesIO()
-            dials(rows).savefig(buffer, format="png")
-            write_bytes(self.path, buffer.getvalue())
+            write_bytes(self.path, figure_bytes(dials(rows)))
 
 # %% ../../nbs/49_rl.diagnosis.ipynb #613b7d49
 def phases(rows):

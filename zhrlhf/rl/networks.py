@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['still', 'ActorCritic', 'twin', 'critic_beside', 'visiting', 'Reference', 'Writer', 'Average']
 
-# %% ../../nbs/48_rl.networks.ipynb #35f4a718
+# %% ../../nbs/48_rl.networks.ipynb #4516094c
 import copy
 from contextlib import contextmanager
 
@@ -14,7 +14,7 @@ from torch import nn
 
 from ..models.heads import init_score_head, score_shift
 from ..models.lora import adapter_off, has_lora, merged_state
-from ..training.sharding import gathered
+from ..training.sharding import gathered, whole_models
 
 # %% ../../nbs/48_rl.networks.ipynb #31655ce4
 def still(model):
@@ -41,7 +41,7 @@ class ActorCritic(nn.Module):
         "The networks by name, as a stepper wants them."
         return dict(self.named_children())
 
-# %% ../../nbs/48_rl.networks.ipynb #a2f0f70c
+# %% ../../nbs/48_rl.networks.ipynb #e8569383
 def twin(module):
     "A copy of a module that shares every weight and buffer with it; adapters or heads that are put into one later are not in the other."
     shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
@@ -53,7 +53,7 @@ def critic_beside(actor):
     from transformers import AutoModelForSequenceClassification
     config = copy.deepcopy(actor.config)
     config.num_labels = 1
-    with torch.device("meta"):
+    with torch.device("meta"), whole_models():
         critic = AutoModelForSequenceClassification.from_config(config)
     setattr(critic, critic.base_model_prefix, twin(actor.base_model))
     critic.score = nn.Linear(critic.score.in_features, 1, bias=False, dtype=actor.dtype, device=actor.device)

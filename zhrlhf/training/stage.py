@@ -28,7 +28,7 @@ from .loop import TorchStepper, pick_device
 from .sharding import DeepSpeedStepper, gathered, join, partition_new_models, read_config
 from .watch import evaluate, every, finished, look_at, train_in
 
-# %% ../../nbs/33_training.stage.ipynb #9e283303
+# %% ../../nbs/33_training.stage.ipynb #155caaf4
 @dataclass(frozen=True)
 class RunSettings:
     "What every stage that trains can be told."
@@ -45,12 +45,12 @@ class RunSettings:
     local_rank: int = opt(-1, "set by the launcher")
     save_steps: int = opt(200, "write a checkpoint every so many steps, which is what --resume goes on from; 0: never")
     save_total_limit: int = opt(2, "how many checkpoints are kept")
-    plot_steps: int = opt(100, "draw loss.png in the run folder every so many steps and at the end; 0: never")
+    plot_steps: int = opt(100, "draw loss.png (RL: dials.png, too) in the run folder every so many steps and at the end; 0: never")
     report_to: str = opt("tensorboard", "tensorboard, or none; metrics.jsonl is written in any case")
     seed: int = opt(0, "random seed of data order, initialisation and sampling")
     device: str = opt("auto", "auto, cpu or cuda")
     resume: bool = opt(False, "go on where a stopped run in --out left off")
-    least = {"gradient_accumulation_steps": 1, "learning_rate": 0, "save_steps": 0, "save_total_limit": 1, "plot_steps": 0, "max_grad_norm": 0, "weight_decay": 0, "adam_beta1": 0, "adam_beta2": 0}
+    least = {"gradient_accumulation_steps": 1, "learning_rate": 0, "save_steps": 0, "save_total_limit": 1, "plot_steps": 0, "max_grad_norm": 0, "weight_decay": 0, "adam_beta1": 0, "adam_beta2": 0, "adam_epsilon": 0}
     below = {"adam_beta1": 1, "adam_beta2": 1}
     choices = {"report_to": ("tensorboard", "none")}
 
@@ -70,7 +70,7 @@ class RunSettings:
         "How often a run saves, draws and reports, as keyword arguments of `train_in`."
         return {"save_steps": self.save_steps, "keep": self.save_total_limit, "plot_steps": self.plot_steps, "report_to": self.report_to}
 
-# %% ../../nbs/33_training.stage.ipynb #002a3a67
+# %% ../../nbs/33_training.stage.ipynb #7965448e
 @dataclass(frozen=True)
 class LoraSettings(RunSettings):
     "What every stage that trains transformers can be told about their weights and activations."
@@ -80,7 +80,7 @@ class LoraSettings(RunSettings):
     lora_alpha: float = opt(16.0, "LoRA's alpha: its product is scaled by alpha / rank")
     lora_targets: list[str] = opt([], "name endings of the adapted layers, or all-linear; default: those of the model's family")
     use_rslora: bool = opt(False, "scale by alpha / √rank instead, so that high ranks learn as fast as low ones")
-    least = RunSettings.least | {"lora_rank": 0}
+    least = RunSettings.least | {"lora_rank": 0, "lora_alpha": 1e-6}
     length_option = "--max-length"  # what a complaint about it calls the longest row
 
     def __post_init__(self):

@@ -6,9 +6,8 @@
 __all__ = ['every', 'evaluate', 'look_at', 'MetricsLog', 'read_metrics', 'TensorBoard', 'LossPicture', 'peak_memory', 'Progress',
            'manifest', 'damage', 'Checkpoints', 'finished', 'train_in']
 
-# %% ../../nbs/31_training.watch.ipynb #cc5a4adb
+# %% ../../nbs/31_training.watch.ipynb #1160e2e4
 import hashlib
-import io
 import json
 import shutil
 import sys
@@ -72,7 +71,7 @@ def read_metrics(path):
             break
     return rows
 
-# %% ../../nbs/31_training.watch.ipynb #8bebd4f9
+# %% ../../nbs/31_training.watch.ipynb #503c082a
 class TensorBoard:
     "A watcher that writes all metrics as scalars for TensorBoard; those after step `start` are replaced."
 
@@ -94,14 +93,11 @@ class LossPicture:
         self.metrics, self.path = metrics, path
 
     def __call__(self, run):
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        from zhrlhf.plots import curves
+        from zhrlhf.plots import curves, figure_bytes
         rows = read_metrics(self.metrics)
         names = [name for name in dict.fromkeys(name for row in rows for name in row) if name.endswith("loss")]
-        figure, buffer = curves({name: [(row["step"], row[name]) for row in rows if name in row] for name in names}, ylabel="loss"), io.BytesIO()
-        FigureCanvasAgg(figure).print_png(buffer)
-        write_bytes(self.path, buffer.getvalue())
+        figure = curves({name: [(row["step"], row[name]) for row in rows if name in row] for name in names}, ylabel="loss")
+        write_bytes(self.path, figure_bytes(figure))
 
 # %% ../../nbs/31_training.watch.ipynb #51ae8537
 def peak_memory():
