@@ -228,7 +228,7 @@ def seed_all(seed):
     np.random.seed(seed)
     torch.manual_seed(seed)
 
-# %% ../nbs/01_core.ipynb #59768a80
+# %% ../nbs/01_core.ipynb #22c755cb
 def quiet():
     "Keeps two libraries from talking over a stage's own progress bar: loading bars, DeepSpeed's note that a CPU is a CPU, and a search for pad ids in packed rows."
     from transformers.utils import logging as transformers_logging
@@ -241,7 +241,7 @@ def quiet():
 
 
 def keep_memory():
-    "Lets the C library keep freed memory for the next step: giving large blocks back and fetching them again, page by page, costs up to a tenth of the time. No effect where that library is not glibc."
+    "Lets the C library keep freed memory for the next step: giving large blocks back and fetching them again, page by page, costs time in every step. No effect where that library is not glibc."
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if hasattr(libc, "gnu_get_libc_version"):
         libc.mallopt(-4, 0)          # M_MMAP_MAX: large blocks come from the heap
