@@ -202,16 +202,17 @@ def pair_rows(model, tokenizer, records, max_length):
         found.append((n, f"an answer does not fit {max_length} tokens" if not whole else "chosen and rejected are the same row" if rows[0] == rows[1] else tuple(rows)))
     return sorted(found, key=lambda numbered: numbered[0])
 
-# %% ../nbs/29_families.ipynb #9b828f38
-def new_model(size, tokenizer=None):
-    "A freshly initialised causal language model of a named size, with the tokenizer's vocabulary."
+# %% ../nbs/29_families.ipynb #9ad26b32
+def new_model(size, tokenizer=None, **changes):
+    "A freshly initialised causal language model of a named size, with the tokenizer's vocabulary; `changes` are config fields that differ from the named size's."
     from transformers import AutoConfig, AutoModelForCausalLM
     preset, _ = resolve(size)
-    config = AutoConfig.for_model(preset.model_type, **preset.fields)
+    fields = preset.fields | changes
+    config = AutoConfig.for_model(preset.model_type, **fields)
     if tokenizer is not None:
         words = max(len(tokenizer), config.vocab_size) if preset.hub else len(tokenizer)
         given = family_named(preset.model_type).ids(tokenizer)
-        config = AutoConfig.for_model(preset.model_type, **{**preset.fields, "vocab_size": words, **given})
+        config = AutoConfig.for_model(preset.model_type, **{**fields, "vocab_size": words, **given})
     return AutoModelForCausalLM.from_config(config)
 
 # %% ../nbs/29_families.ipynb #a9cadfc9

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MODEL_INPUTS', 'CHUNK', 'SHIFT', 'hidden_states', 'only_at', 'states_at', 'label_states', 'over_chunks',
            'label_logits', 'label_logprobs', 'lm_loss', 'mean_cross_entropy', 'perplexity', 'token_scores', 'last_real',
-           'last_scores', 'score_shift', 'init_score_head', 'freeze_prefix', 'attend', 'NativeModel', 'WithLMHead',
-           'WithScore']
+           'last_scores', 'score_shift', 'init_score_head', 'freeze_prefix', 'attend', 'spread', 'NativeModel',
+           'WithLMHead', 'WithScore']
 
 # %% ../../nbs/20_models.heads.ipynb #c5380fd4
 import math
@@ -188,7 +188,7 @@ def freeze_prefix(embeddings, blocks, share):
             module.requires_grad_(False)
     return count
 
-# %% ../../nbs/20_models.heads.ipynb #58de8d59
+# %% ../../nbs/20_models.heads.ipynb #c5509475
 def attend(q, k, v, mask, dropout=0.0, scale=None):
     "Fused attention of q [B, H, Q, D] over k, v [B, H, K, D]; `mask` [B, 1, Q, K] is True where a key is visible, None is causal; or it is a table of spans."
     if is_table(mask):
@@ -197,12 +197,25 @@ def attend(q, k, v, mask, dropout=0.0, scale=None):
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal, scale=scale)
 
 
+def spread(linear, *factors, times=1):
+    "A Linear whose first weights are so many times as wide as `initializer_range` says; several factors are for equal parts of its outputs, in turn, `times` over."
+    linear.spread = factors * times
+    return linear
+
+
 class NativeModel(PreTrainedModel):
     "What transformers needs to know about every model class of our own; a family adds its config and its layers."
     base_model_prefix = "transformer"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _skip_keys_device_placement = ["past_key_values"]
+
+    def _init_weights(self, module):
+        "As in any model, but for layers made by `spread`. (They are marked one by one, since of classes outside its own package transformers asks only for modules that have weights themselves.)"
+        super()._init_weights(module)
+        if hasattr(module, "spread") and not getattr(module.weight, "_is_hf_initialized", False):  # transformers' mark of a loaded weight
+            for part, factor in zip(module.weight.chunk(len(module.spread)), module.spread):
+                part.mul_(factor)
 
     def cache_for(self, past_key_values, use_cache):
         "The cache to fill: the one given, a new one, or None; in training none unless asked for."

@@ -6,11 +6,10 @@
 __all__ = ['PanguConfig', 'PanguAttention', 'PanguMLP', 'PanguBlock', 'PanguPreTrainedModel', 'PanguModel', 'PanguForCausalLM',
            'PanguForSequenceClassification', 'published_key']
 
-# %% ../../nbs/22_models.pangu.ipynb #e8e02992
+# %% ../../nbs/22_models.pangu.ipynb #a2d59196
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
-from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.generation import GenerationMixin
@@ -18,7 +17,7 @@ from transformers.masking_utils import create_causal_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from .heads import NativeModel, WithLMHead, WithScore, attend
+from .heads import NativeModel, WithLMHead, WithScore, attend, spread
 
 # %% ../../nbs/22_models.pangu.ipynb #7369f738
 @strict
@@ -47,7 +46,7 @@ class PanguConfig(PreTrainedConfig):
     eos_token_id: int | list[int] | None = 9
     pad_token_id: int | None = 6
 
-# %% ../../nbs/22_models.pangu.ipynb #b32a41df
+# %% ../../nbs/22_models.pangu.ipynb #143446b7
 class PanguAttention(nn.Module):
     "Multi-head causal attention with separate projections; queries come from `query` [B, T, D] if it is given."
 
@@ -55,7 +54,8 @@ class PanguAttention(nn.Module):
         super().__init__()
         size, self.layer, self.heads = config.hidden_size, layer, config.num_heads
         self.scale = (size // config.num_heads) ** -0.5 if config.scale_attn_weights else 1.0
-        self.q_proj, self.k_proj, self.v_proj, self.c_proj = (nn.Linear(size, size) for _ in range(4))
+        self.q_proj, self.k_proj, self.v_proj = (nn.Linear(size, size) for _ in range(3))
+        self.c_proj = spread(nn.Linear(size, size), (2 * config.num_layers) ** -0.5)
         self.dropout, self.resid_dropout = config.attn_pdrop, nn.Dropout(config.resid_pdrop)
 
     def forward(self, x, query, mask, cache):
@@ -73,7 +73,8 @@ class PanguMLP(nn.Module):
     def __init__(self, config):
         super().__init__()
         inner = config.intermediate_size or 4 * config.hidden_size
-        self.c_fc, self.c_proj = nn.Linear(config.hidden_size, inner), nn.Linear(inner, config.hidden_size)
+        self.c_fc = nn.Linear(config.hidden_size, inner)
+        self.c_proj = spread(nn.Linear(inner, config.hidden_size), (2 * config.num_layers) ** -0.5)
         self.act, self.dropout = ACT2FN[config.activation_function], nn.Dropout(config.resid_pdrop)
 
     def forward(self, x):
@@ -94,17 +95,11 @@ class PanguBlock(GradientCheckpointingLayer):
         x = x + self.attn(self.ln_1(x), query, mask, past_key_values)
         return x + self.mlp(self.ln_2(x))
 
-# %% ../../nbs/22_models.pangu.ipynb #d16579fc
+# %% ../../nbs/22_models.pangu.ipynb #83c1bad5
 class PanguPreTrainedModel(NativeModel):
     config: PanguConfig
     _no_split_modules = ["PanguBlock"]
     _input_embed_layer = "wte"
-
-    @torch.no_grad()
-    def _init_weights(self, module):
-        super()._init_weights(module)
-        if isinstance(module, (PanguAttention, PanguMLP)):
-            init.normal_(module.c_proj.weight, std=self.config.initializer_range * (2 * self.config.num_layers) ** -0.5)
 
 
 class PanguModel(PanguPreTrainedModel):

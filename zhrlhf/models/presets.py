@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..core import UserError
 
-# %% ../../nbs/26_models.presets.ipynb #8da69f67
+# %% ../../nbs/26_models.presets.ipynb #3baa6d03
 @dataclass(frozen=True)
 class Preset:
     "A named size: `fields` of the config of `model_type` that differ from its defaults; `hub` if it is published."
@@ -41,12 +41,12 @@ PRESETS = {preset.name: preset for preset in [
     _small("gpt2-tiny", "gpt2", 192, 0.07, "n_embd", "n_layer", "n_head", "n_positions", **GPT_STILL),
     _small("pangu-tiny", "pangu", 192, 0.07, heads="num_heads", **GPT_STILL),
     _small("glm-tiny", "glm_chinese", 192, 0.07, places="max_sequence_length", **GLM_STILL),
-    _small("chatglm-tiny", "chatglm", 192, 0.14, places="max_sequence_length", inner_hidden_size=768),
+    _small("chatglm-tiny", "chatglm", 192, 0.05, places="max_sequence_length", inner_hidden_size=768),
     _small("llama-nano", "llama", 64, 0.1, layers="num_hidden_layers", intermediate_size=128, tie_word_embeddings=True),
     _small("gpt2-nano", "gpt2", 64, 0.1, "n_embd", "n_layer", "n_head", "n_positions", **GPT_STILL),
     _small("pangu-nano", "pangu", 64, 0.1, heads="num_heads", **GPT_STILL),
     _small("glm-nano", "glm_chinese", 64, 0.1, places="max_sequence_length", **GLM_STILL),
-    _small("chatglm-nano", "chatglm", 64, 0.2, places="max_sequence_length", inner_hidden_size=256),
+    _small("chatglm-nano", "chatglm", 64, 0.08, places="max_sequence_length", inner_hidden_size=256),
 ]}
 
 # %% ../../nbs/26_models.presets.ipynb #8bb7cf61
