@@ -250,7 +250,7 @@ def load_tokenizer(folder):
         raise UserError(f"{path}: {error}") from None
     return tokenizer
 
-# %% ../nbs/29_families.ipynb #25bcb52e
+# %% ../nbs/29_families.ipynb #266fcaba
 @contextmanager
 def _silent():
     "Without the library's warnings: a new head is what was asked for."
@@ -276,6 +276,8 @@ def _load(folder, auto, native_class, dtype, new_head=False, **kwargs):
     except Exception as error:  # safetensors and transformers share no base class for a damaged file
         raise UserError(f"{path}: the model cannot be read ({(str(error) or type(error).__name__).splitlines()[0]:.200})") from error
     lacking = [name for name in info["missing_keys"] if not (new_head and name.startswith("score"))]
+    if native_class == "lm" and "score.weight" in info["unexpected_keys"]:
+        raise UserError(f"{path}: holds a reward model; give the folder of a language model")
     if lacking:
         raise UserError(f"{path}: the weights lack {lacking[0]}" + (f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""))
     return model
