@@ -206,7 +206,7 @@ def nearly(claims, alike):
                 kept.append(claim)
     return claims[lost], np.array(to, np.uint8)
 
-# %% ../../nbs/09_data.spill.ipynb #345c22f6
+# %% ../../nbs/09_data.spill.ipynb #255edb90
 def _rank(order):
     "A 64-bit hash as SQLite's integers want it."
     return order >> 1
@@ -230,7 +230,7 @@ def node_of(path):
     "The name of a place in the tree."
     return "\x1f".join(path)  # Unicode's unit separator, which no cleaned text holds
 
-
+# %% ../../nbs/09_data.spill.ipynb #0f504dd1
 class Pool:
     "Texts in a tree of names, on the disk. Written once, by `new`, `add` and `close`; then read."
     TABLES = ("CREATE TABLE texts (node TEXT, rank INTEGER, text TEXT, PRIMARY KEY (node, rank, text)) WITHOUT ROWID",

@@ -22,7 +22,7 @@ from .metrics import verdict
 from .tasks import BLANK, TASKS, Item, demonstrations, read_task, requests_of, solved
 from ..families import encode
 
-# %% ../../nbs/47_evals.defects.ipynb #a7b699e8
+# %% ../../nbs/47_evals.defects.ipynb #932ae726
 @cache
 def world():
     "The words of the closed world: {list: words}."
@@ -33,7 +33,7 @@ def topic_row(rng, number):
     "A TNEWS row: three words of one topic."
     label = rng.choice(list(world()["topics"]))
     words = rng.sample(world()["topics"][label], 3)
-    return {"label": label, "label_desc": TASKS["tnews"].labels[label], "sentence": rng.choice(world()["headlines"]).format(*words), "keywords": ",".join(words[:2])}
+    return {"label": label, "label_desc": TASKS["tnews"].called[label], "sentence": rng.choice(world()["headlines"]).format(*words), "keywords": ",".join(words[:2])}
 
 
 def inference_row(rng, number):

@@ -350,7 +350,7 @@ def task_named(task):
         raise UserError(f"unknown task {task!r}; known are {', '.join(TASKS)}")
     return TASKS[task]
 
-# %% ../../nbs/45_evals.tasks.ipynb #5dd87137
+# %% ../../nbs/45_evals.tasks.ipynb #dad8dd93
 def check_labels(task, path):
     "Compares the labels that a file lists with those that the task knows."
     for number, row in read_jsonl(path, numbered=True):
@@ -388,7 +388,7 @@ def read_task(folder, task, split="dev", limit=None):
     items, dropped = [item for item in found if isinstance(item, Item)], Counter(reason for reason in found if isinstance(reason, str))
     twice = [name for name, count in Counter(item.id for item in items).items() if count > 1]
     if twice or not items:
-        raise UserError(f"{paths[0]}: " + (f"{twice[0]} is there twice; every item needs an id of its own" if twice else "no item that can be scored"))
+        raise UserError(f"{paths[0]}: " + (f"{twice[0]} is there twice; every item needs an id of its own" if twice else f"no item that can be scored ({', '.join(f'{n} × {why}' for why, n in dropped.items()) or 'the file is empty'})"))
     labels = Counter(item.fields.get("label") or (f"{len(item.choices)} choices" if item.choices else "questions") for item in items)
     known = [*task.labels, *sorted(set(labels) - set(task.labels))]
     digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths if path.is_file())).hexdigest()
@@ -439,7 +439,7 @@ def prompt_of(task, item, demos=()):
     template = task_named(task).template("generate")
     return shown_before(task, "generate", demos) + template.context.format_map(item.fields)
 
-# %% ../../nbs/45_evals.tasks.ipynb #2c6c3172
+# %% ../../nbs/45_evals.tasks.ipynb #08b7e7b6
 ANSWERS = ("label", "own", "referents", "part", "references")  # fields that are no text to read
 
 
@@ -459,7 +459,7 @@ def demonstrations(folder, task, shots, seed):
     usable = [item for item in read_task(folder, task, "train").items
               if (item.gold is not None or "references" in item.fields) and shown_text(item) not in seen]
     if not usable:
-        raise UserError(f"{Path(folder) / (task.folder or task.name)}: the training file has no item that is not in the development file, so nothing can be shown; use 0 shots")
+        raise UserError(f"{home_of(folder, task)}: the training file has no item that is not in the development file, so nothing can be shown; use --shots 0")
     classes = {}
     for item in sorted(usable, key=lambda item: rank(task.name, seed, item.id)):
         classes.setdefault(item.fields.get("label", ""), {}).setdefault(item.group, item)  # one of each group
