@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['WORKS', 'SpeedSettings', 'made_rows', 'texts_of', 'columns_of', 'pairs_of', 'examples_of', 'open_tokenizer',
-           'open_or_make', 'work_batches', 'calibrate', 'Clock', 'NoUpdate', 'bare_loss', 'training_speed',
-           'sampling_speed', 'scoring_speed', 'even_share', 'UpdateClock', 'ppo_speed', 'speed', 'main']
+           'open_or_make', 'work_batches', 'now', 'calibrate', 'Clock', 'NoUpdate', 'bare_loss', 'training_flops',
+           'training_speed', 'sampling_speed', 'scoring_speed', 'even_share', 'UpdateClock', 'ppo_speed', 'speed',
+           'main']
 
-# %% ../nbs/61_bench.ipynb #9fc6c30a
+# %% ../nbs/61_bench.ipynb #2f37cf35
 import json
 import random
 import sys
 import time
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,18 +27,18 @@ from .data.couplets import load_poems
 from .data.records import Record
 from .data.tokenizers import couplet_tokenizer
 from .evals.scoring import loglikelihood
-from .families import freeze, load_model, load_reward_model
+from .families import blocks_of, freeze, load_model, load_reward_model, new_model
 from .generate import Sampling
 from .models.heads import label_logprobs, lm_loss
 from .ppo import PPOSettings, experience, ppo_loss
 from .reward import pair_loss, row_builder
 from .rl.networks import ActorCritic
 from .rl.rollouts import at_last_token, rollout
-from .training.loop import TorchStepper, fit
+from .training.loop import TorchStepper, fit, pick_device
 from .training.stage import make_stepper
 from .training.watch import peak_memory
 
-# %% ../nbs/61_bench.ipynb #e6ebb870
+# %% ../nbs/61_bench.ipynb #1e90d449
 WORKS = ("pretrain", "sft", "reward", "bare", "rollout", "ppo", "score")
 
 
@@ -61,20 +63,26 @@ class SpeedSettings:
     center: float = opt(0.0, "reward: weight of the centre term")
     hidden: int = opt(256, "hidden size of a new model")
     layers: int = opt(4, "layers of a new model")
-    dtype: str = opt("float32", "float32 or bfloat16")
+    heads: int = opt(4, "attention heads of a new model")
+    preset: str = opt("", "a new model of a named size, such as pangu-2.6B, instead; as a language model only")
+    gradient_checkpointing: bool = opt(False, "training: keep no activations but the blocks' inputs")
+    dtype: str = opt("float32", "float32 or bfloat16; in training, float32 weights whose matrices are multiplied in it")
+    device: str = opt("auto", "auto, cpu or cuda")
     threads: int = opt(1, "threads of torch")
     seed: int = opt(0, "seed of weights, rows and their order")
 
     def __post_init__(self):
         if self.dtype not in ("float32", "bfloat16"):
             raise UserError(f"--dtype {self.dtype}: known are float32 and bfloat16")
-        for name, least in (("steps", 1), ("warmup_steps", 1), ("batch_size", 1), ("threads", 1), ("prompt_len", 1), ("new_tokens", 1), ("epochs", 1), ("layers", 1), ("max_length", 16), ("batch_tokens", 0)):
+        for name, least in (("steps", 1), ("warmup_steps", 1), ("batch_size", 1), ("threads", 1), ("prompt_len", 1), ("new_tokens", 1), ("epochs", 1), ("layers", 1), ("heads", 1), ("max_length", 16), ("batch_tokens", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least {least}")
-        if self.hidden < 8 or self.hidden % 8:
-            raise UserError(f"--hidden {self.hidden}: must be a multiple of 8, for four heads of even size")
+        if self.hidden < 8 or self.hidden % (2 * self.heads):
+            raise UserError(f"--hidden {self.hidden}: must be a multiple of {2 * self.heads}, for --heads {self.heads} of even size, and at least 8")
+        if self.preset and self.model_dir:
+            raise UserError("--preset makes a new model and --model-dir names one; leave one of them out")
 
-# %% ../nbs/61_bench.ipynb #a922d5cd
+# %% ../nbs/61_bench.ipynb #9fef4f6b
 def made_rows(settings):
     "Prompt and completion rows of poems in a run, near the full length, or of any length from a seventh to all of it."
     rng, verse = random.Random(settings.seed), "".join(load_poems("train")[:4000])
@@ -132,13 +140,15 @@ def open_tokenizer(folder):
 
 
 def open_or_make(settings, tokenizer, scores=False):
-    "The saved model of `model_dir`, or a new Llama with the weights that a seed gives, saved there if it is named; with a head for scores if told."
+    "The saved model of `model_dir`, or a new one with the weights that a seed gives: of the named size, or a Llama, saved in `model_dir` if that is named; with a head for scores if told."
     if settings.model_dir and Path(settings.model_dir, "config.json").exists():
         return load_reward_model(settings.model_dir) if scores else load_model(settings.model_dir)
     from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
     torch.manual_seed(settings.seed)
+    if settings.preset and not scores:
+        return new_model(settings.preset, tokenizer)
     model = (LlamaForSequenceClassification if scores else LlamaForCausalLM)(LlamaConfig(num_labels=1 if scores else 2,
-        vocab_size=len(tokenizer), hidden_size=settings.hidden, intermediate_size=settings.hidden * 8 // 3, num_hidden_layers=settings.layers, num_attention_heads=4,
+        vocab_size=len(tokenizer), hidden_size=settings.hidden, intermediate_size=settings.hidden * 8 // 3, num_hidden_layers=settings.layers, num_attention_heads=settings.heads,
         max_position_embeddings=1024, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, tie_word_embeddings=False))
     if settings.model_dir:
         model.save_pretrained(settings.model_dir)
@@ -158,14 +168,24 @@ def work_batches(settings, examples, model, tokenizer):
         raise UserError(f"{len(examples)} rows do not make one batch of {settings.batch_size}")
     return (steps[n % len(steps)] for n in range(settings.steps + settings.warmup_steps))
 
-# %% ../nbs/61_bench.ipynb #532ae1ff
-def calibrate(size=1024, times=5):
-    "Billions of float32 operations a second of a plain matrix product, the best of some: how fast this machine is just now."
-    a, b, best = torch.ones(size, size), torch.ones(size, size), float("inf")
-    for _ in range(times + 1):
-        begun = time.perf_counter()
-        a @ b
-        best = min(best, time.perf_counter() - begun)
+# %% ../nbs/61_bench.ipynb #b9255f79
+def now():
+    "Seconds on the wall and of this process, when everything that was begun on a GPU is done."
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter(), time.process_time()
+
+
+def calibrate(device=torch.device("cpu"), dtype=torch.float32):
+    "Billions of operations a second of a plain matrix product on `device`, the best of some: how fast this machine is just now."
+    size, times = (8192, 10) if device.type == "cuda" else (1024, 1)
+    a, b = torch.rand(2, size, size, device=device, generator=torch.Generator(device).manual_seed(0)).to(dtype)
+    best = float("inf")
+    for _ in range(6):
+        begun, _ = now()
+        for _ in range(times):
+            a @ b
+        best = min(best, (now()[0] - begun) / times)
     return round(2 * size**3 / best / 1e9, 1)
 
 
@@ -179,7 +199,7 @@ class Clock:
         self.losses.append(run.metrics["loss"])
         self.tokens.append(run.metrics["tokens"])
         if run.step >= self.warmup:
-            self.marks.append((time.perf_counter(), time.process_time()))
+            self.marks.append(now())
 
     def result(self, places):
         "Figures of the measured steps; `places` are the positions that a step's tensors hold, with padding."
@@ -205,7 +225,13 @@ def bare_loss(model, batch):
     logits = model(batch["input_ids"], use_cache=False, **mask).logits[:, :-1]
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=IGNORE, reduction="sum"), {}
 
-# %% ../nbs/61_bench.ipynb #9cc8e507
+# %% ../nbs/61_bench.ipynb #4c8b294d
+def training_flops(model, length):
+    "Floating-point operations that a token costs in training, in rows of `length` tokens (PaLM, Appendix B)."
+    weights = sum(p.numel() for layer in model.modules() for name, p in layer.named_parameters(recurse=False) if name == "weight" and p.dim() == 2 and not isinstance(layer, torch.nn.Embedding))
+    return 6 * weights + 12 * len(blocks_of(model)) * model.config.hidden_size * length
+
+# %% ../nbs/61_bench.ipynb #23eea1b6
 def training_speed(work, settings, model, tokenizer):
     "Trains for some steps; returns the figures of the measured ones."
     if work == "reward" and settings.packing:
@@ -213,6 +239,8 @@ def training_speed(work, settings, model, tokenizer):
     examples = pairs_of(settings, tokenizer) if work == "reward" else examples_of(settings, tokenizer, learn_all=work == "pretrain")
     if settings.freeze:
         freeze(model, settings.freeze)
+    if settings.gradient_checkpointing:
+        model.activation_checkpointing_enable()
     places, batches = [], work_batches(settings, examples, model, tokenizer)
 
     def counted():
@@ -224,8 +252,9 @@ def training_speed(work, settings, model, tokenizer):
     clock = Clock(settings.warmup_steps)
     fit(model, counted(), losses.get(work, lm_loss), stepper, settings.steps + settings.warmup_steps, [clock])
     rows = [e for pair in examples for e in pair] if work == "reward" else examples
-    labels, tokens = (sum(f(e) for e in rows) for f in (lambda e: e.targets, len))
-    return {"trainable": sum(p.numel() for p in model.parameters() if p.requires_grad), **clock.result(places), "label_share": round(labels / tokens, 3)}
+    labels, tokens, found = *(sum(f(e) for e in rows) for f in (lambda e: e.targets, len)), clock.result(places)
+    whole = {} if settings.freeze else {"tflops_per_s": round(training_flops(model, tokens / len(rows)) * found["tokens_per_s"] / 1e12, 4)}
+    return {"trainable": sum(p.numel() for p in model.parameters() if p.requires_grad), **found, **whole, "label_share": round(labels / tokens, 3)}
 
 
 def sampling_speed(settings, model, tokenizer):
@@ -236,9 +265,9 @@ def sampling_speed(settings, model, tokenizer):
     model.config.eos_token_id, marks = -1, []  # no token ends an answer
     for n in range(settings.warmup_steps + settings.steps):
         torch.manual_seed(settings.seed + n)
-        marks += [(time.perf_counter(), time.process_time())]
+        marks += [now()]
         batch = rollout(model.eval(), tokenizer, prompts, sampling)
-        marks += [(time.perf_counter(), time.process_time())]
+        marks += [now()]
     spans = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(marks[::2], marks[1::2])][settings.warmup_steps:]
     (wall, cpu), new = map(sum, zip(*spans)), batch["mask"].numel()
     with torch.no_grad():
@@ -246,7 +275,7 @@ def sampling_speed(settings, model, tokenizer):
     return {"prompt_len": settings.prompt_len, "new_tokens": batch["mask"].shape[1], "wall_s": round(wall, 3), "cpu_s": round(cpu, 3), "tokens": new * len(spans),
             "tokens_per_cpu_s": round(new * len(spans) / cpu, 1), "tokens_per_s": round(new * len(spans) / wall, 1), "tokens_per_s_best": round(new / min(w for w, _ in spans), 1), "final_loss": round(loss, 4)}
 
-# %% ../nbs/61_bench.ipynb #ad115c02
+# %% ../nbs/61_bench.ipynb #1c91c0ec
 def scoring_speed(settings, model, tokenizer):
     "Scores the same requests several times, in the warm-up the first hundred; returns the figures of the measured times, in tokens of whole requests, and as losses the first score and the mean."
     def made():
@@ -254,15 +283,15 @@ def scoring_speed(settings, model, tokenizer):
         return [{"context": a["prompt"], "continuation": b["completion"]} for a, b in zip(rows * 2, rows + rows[1:] + rows[:1])]
     pairs, marks = list(zip(*texts_of(settings, ("context", "continuation"), made))), []
     for n in range(settings.warmup_steps + settings.steps):
-        marks += [(time.perf_counter(), time.process_time())]
+        marks += [now()]
         found = loglikelihood(model, tokenizer, pairs[:100] if n < settings.warmup_steps else pairs, settings.batch_tokens or None)
-    marks += [(time.perf_counter(), time.process_time())]
+    marks += [now()]
     (wall, cpu), sums = (marks[-1][k] - marks[settings.warmup_steps][k] for k in (0, 1)), [logprob for logprob, _ in found]
     tokens = settings.steps * sum(map(len, tokenizer(["".join(pair) for pair in pairs], add_special_tokens=False).input_ids))
     return {"requests": len(pairs), "wall_s": round(wall, 3), "cpu_s": round(cpu, 3), "tokens": tokens, "tokens_per_cpu_s": round(tokens / cpu, 1), "tokens_per_s": round(tokens / wall, 1),
             "requests_per_cpu_s": round(settings.steps * len(pairs) / cpu, 2), "first_loss": sums[0], "final_loss": sum(sums) / len(sums), "greedy": sum(hit for _, hit in found)}
 
-# %% ../nbs/61_bench.ipynb #486589a8
+# %% ../nbs/61_bench.ipynb #b782e140
 def even_share(records, texts, batch, window=16):
     "The rule that is learnt: the share of even ids among the last `window` of each row, at its last token."
     return at_last_token((batch["input_ids"][:, -window:] % 2 == 0).float().mean(1), batch["mask"])
@@ -278,7 +307,7 @@ class UpdateClock:
         if "score" in run.metrics:
             self.rollouts.append({name: run.metrics[name] for name in ("score", "kl", "length", "seconds/sample")})
         if run.step % self.size == 0 and run.step >= self.size * self.warmup:
-            self.marks.append((time.perf_counter(), time.process_time()))
+            self.marks.append(now())
 
 
 def ppo_speed(settings, model, tokenizer):
@@ -287,7 +316,7 @@ def ppo_speed(settings, model, tokenizer):
     records, updates = [Record(row["prompt"] * -(-2 * settings.prompt_len // len(row["prompt"]))) for row in rows], settings.steps + settings.warmup_steps
     s = PPOSettings(updates=updates, rollout_batch_size=settings.batch_size, ppo_epochs=settings.epochs, num_mini_batches=1, max_prompt_length=settings.prompt_len,
                     response_length=settings.new_tokens, adam_epsilon=1e-8, bf16=settings.dtype == "bfloat16", freeze=settings.freeze, seed=settings.seed)
-    critic = open_or_make(replace(settings, model_dir="", seed=settings.seed + 8), tokenizer, scores=True)
+    critic = open_or_make(replace(settings, model_dir="", seed=settings.seed + 8), tokenizer, scores=True).to(model.device)
     freeze(critic, settings.freeze)
     source = experience(ActorCritic(model, critic), deepcopy(model), even_share, tokenizer, records, s)
     stepper = make_stepper(s, source.collector.model.networks, lr=settings.lr or 3e-4)  # at a constant rate
@@ -299,23 +328,30 @@ def ppo_speed(settings, model, tokenizer):
             "tokens": round(tokens), "tokens_per_cpu_s": round(tokens / cpu, 1), "tokens_per_s": round(tokens / wall, 1), "generation_s": round(sum(r["seconds/sample"] for r in measured), 3),
             "scores": [round(r["score"], 4) for r in clock.rollouts], "kl_last": measured[-1]["kl"], "final_loss": measured[-1]["score"]}
 
-# %% ../nbs/61_bench.ipynb #8a6c0985
+# %% ../nbs/61_bench.ipynb #5bbc0e23
 def speed(work, settings):
     "Runs a piece of work; returns its figures, with the fields of the peer scripts."
     torch.set_num_threads(settings.threads)
     quiet()
     keep_memory()
-    tokenizer = open_tokenizer(settings.tokenizer_dir)
-    model, before = open_or_make(settings, tokenizer, scores=work == "reward").train(), calibrate()
+    if settings.preset and work in ("reward", "ppo"):
+        raise UserError(f"--preset {settings.preset}: {work} measures new Llamas; say --hidden, --layers and --heads")
+    device, tokenizer = pick_device(settings.device), open_tokenizer(settings.tokenizer_dir)
+    machine = partial(calibrate, device, getattr(torch, settings.dtype) if device.type == "cuda" else torch.float32)  # on a CPU as the peers do
+    with device if settings.preset else nullcontext():  # a large model is drawn where it will be; a small one on the CPU, where a seed gives the same everywhere
+        model = open_or_make(settings, tokenizer, scores=work == "reward")
+    model, before = model.to(device).train(), machine()
     if work == "ppo":
         figures = ppo_speed(settings, model, tokenizer)
     elif work in ("rollout", "score"):
         figures = (sampling_speed if work == "rollout" else scoring_speed)(settings, model.to(getattr(torch, settings.dtype)), tokenizer)
     else:
         figures = training_speed(work, settings, model, tokenizer)
+    peak = round(peak_memory() * 1e9 / 2**20, 1)
+    memory = {"gpu": torch.cuda.get_device_name(device), "peak_gpu_mb": peak} if device.type == "cuda" else {"peak_rss_mb": peak}
     return {"work": work, "packing": settings.packing, "dtype": settings.dtype, "batch_size": settings.batch_size, "max_length": settings.max_length, "steps": settings.steps,
-            "params": sum(p.numel() for p in model.parameters()), **figures, "peak_rss_mb": round(peak_memory() * 1e9 / 2**20, 1),
-            "threads": settings.threads, "seed": settings.seed, "matmul_gflops": [before, calibrate()], "versions": versions()}
+            "params": sum(p.numel() for p in model.parameters()), **figures, **memory,
+            "threads": settings.threads, "seed": settings.seed, "matmul_gflops": [before, machine()], "versions": versions()}
 
 # %% ../nbs/61_bench.ipynb #f63e3ad5
 def main(argv=None):

@@ -117,7 +117,7 @@ def decode(model, batch, sampling, numbers=None):
             cache.batch_select_indices(kept)
             rows, ids, mask = rows[kept], ids[kept], mask[kept]
 
-# %% ../nbs/40_generate.ipynb #8b52e4cc
+# %% ../nbs/40_generate.ipynb #16b34ffc
 PACKED = 2**28  # the most weights that are copied for sampling; 1 GiB
 
 
@@ -127,7 +127,7 @@ def packed_weights(model, rows):
     layers = [layer for layer in model.modules() if type(layer) is nn.Linear and layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32
               and "forward" not in vars(layer) and not (layer._forward_hooks or layer._forward_pre_hooks)]
     pack = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None) if torch.backends.mkldnn.is_available() else None
-    if not pack or sum(layer.weight.numel() for layer in layers) > PACKED:
+    if not pack or torch.is_autocast_enabled("cpu") or sum(layer.weight.numel() for layer in layers) > PACKED:
         layers = []
     try:
         for layer in layers:

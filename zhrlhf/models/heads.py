@@ -188,11 +188,11 @@ def freeze_prefix(embeddings, blocks, share):
             module.requires_grad_(False)
     return count
 
-# %% ../../nbs/20_models.heads.ipynb #c5509475
+# %% ../../nbs/20_models.heads.ipynb #ca82157d
 def attend(q, k, v, mask, dropout=0.0, scale=None):
     "Fused attention of q [B, H, Q, D] over k, v [B, H, K, D]; `mask` [B, 1, Q, K] is True where a key is visible, None is causal; or it is a table of spans."
     if is_table(mask):
-        return torch.cat(over_spans(lambda *parts: attend(*parts, dropout, scale), q, k, v, mask), 2)
+        return over_spans(lambda *parts: attend(*parts, dropout, scale), q, k, v, mask)
     causal = mask is None and q.shape[2] > 1  # a single new query sees the whole cache
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal, scale=scale)
 

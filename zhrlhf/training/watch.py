@@ -99,10 +99,10 @@ class LossPicture:
         figure = curves({name: [(row["step"], row[name]) for row in rows if name in row] for name in names}, ylabel="loss")
         write_bytes(self.path, figure_bytes(figure))
 
-# %% ../../nbs/31_training.watch.ipynb #51ae8537
+# %% ../../nbs/31_training.watch.ipynb #b3c275a4
 def peak_memory():
-    "The most memory used so far in GB: of the GPU where there is one, else of this process."
-    if torch.cuda.is_available():
+    "The most memory used so far in GB: of the GPU where one is used, else of this process."
+    if torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 1e9
     try:
         import resource
