@@ -133,10 +133,10 @@ def freeze(model, share, embeddings=True):
     below = [m for m in base.modules() if isinstance(m, nn.Embedding) and m not in above]
     return freeze_prefix(below if embeddings else (), blocks_of(model), share)
 
-# %% ../nbs/29_families.ipynb #a0a29c5b
+# %% ../nbs/29_families.ipynb #96d5dd5f
 def encode(tokenizer, texts):
-    "Ids of many texts, without special tokens added."
-    return tokenizer(list(texts), add_special_tokens=False).input_ids if len(texts) else []
+    "Ids of many texts, without special tokens added, and without a word about those that are long."
+    return tokenizer(list(texts), add_special_tokens=False, verbose=False).input_ids if len(texts) else []
 
 
 def answer_examples(model, tokenizer, records, answers, max_length):

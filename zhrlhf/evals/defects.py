@@ -7,7 +7,7 @@ __all__ = ['LINES', 'DEFECTS', 'world', 'topic_row', 'inference_row', 'request_r
            'idiom_row', 'different', 'write_world', 'credit_of', 'token_logs', 'texts_of', 'tagged_items',
            'gold_in_front', 'heads', 'in_groups', 'older', 'published']
 
-# %% ../../nbs/47_evals.defects.ipynb #22e6b09a
+# %% ../../nbs/47_evals.defects.ipynb #342db758
 import json
 import random
 from dataclasses import replace
@@ -19,7 +19,8 @@ import torch
 
 from ..core import UserError, read_json, read_jsonl, write_json, write_jsonl
 from .metrics import verdict
-from .tasks import BLANK, TASKS, Item, demonstrations, read_task, requests_of, solved
+from .readers import BLANK, Item
+from .tasks import TASKS, demonstrations, read_task, requests_of, solved
 from ..families import encode
 
 # %% ../../nbs/47_evals.defects.ipynb #932ae726
