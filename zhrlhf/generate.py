@@ -6,7 +6,7 @@
 __all__ = ['PRESETS', 'PACKED', 'Sampling', 'choose', 'numbers_for', 'decode', 'packed_weights', 'sample_batch', 'answer_text',
            'at_rest', 'generate', 'whole_pieces', 'stream', 'GenerateSettings', 'show', 'new_file', 'main']
 
-# %% ../nbs/40_generate.ipynb #719f550f
+# %% ../nbs/40_generate.ipynb #be451810
 import inspect
 import operator
 from contextlib import contextmanager
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from .core import UserError, opt, parse, run_main, write_jsonl
@@ -117,13 +118,13 @@ def decode(model, batch, sampling, numbers=None):
             cache.batch_select_indices(kept)
             rows, ids, mask = rows[kept], ids[kept], mask[kept]
 
-# %% ../nbs/40_generate.ipynb #16b34ffc
+# %% ../nbs/40_generate.ipynb #90367926
 PACKED = 2**28  # the most weights that are copied for sampling; 1 GiB
 
 
 @contextmanager
-def packed_weights(model, rows):
-    "A block in which the float32 linear layers of a model on a CPU, of up to PACKED weights in all, multiply by copies that oneDNN has laid out for thin inputs of `rows` rows; without gradients."
+def packed_weights(model, rows, step=1):
+    "A block in which the float32 linear layers of a model on a CPU, of up to PACKED weights in all, multiply by copies that oneDNN has laid out for inputs of `rows` rows, which are filled up to a multiple of `step`; without gradients."
     layers = [layer for layer in model.modules() if type(layer) is nn.Linear and layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32
               and "forward" not in vars(layer) and not (layer._forward_hooks or layer._forward_pre_hooks)]
     pack = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None) if torch.backends.mkldnn.is_available() else None
@@ -131,16 +132,19 @@ def packed_weights(model, rows):
         layers = []
     try:
         for layer in layers:
-            layer.forward = partial(_multiply, weight=pack(layer.weight.detach(), rows), bias=layer.bias)
+            layer.forward = partial(_multiply, weight=pack(layer.weight.detach(), rows), bias=layer.bias, step=step)
         yield
     finally:
         for layer in layers:
             vars(layer).pop("forward", None)
 
 
-def _multiply(x, weight, bias):
-    "A linear layer whose weight is packed."
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+def _multiply(x, weight, bias, step):
+    "A linear layer whose weight is packed. oneDNN keeps a program of half a megabyte for each number of rows that it meets; with a `step` they are few."
+    rows = x.flatten(0, -2)
+    missing = -len(rows) % step if len(rows) else step
+    full = F.pad(rows, (0, 0, 0, missing)) if missing else rows
+    return torch.ops.mkldnn._linear_pointwise(full, weight, bias, "none", [], "")[:len(rows)].unflatten(0, x.shape[:-1])
 
 
 def sample_batch(model, batch, sampling, numbers=None):
