@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['WORKS', 'SpeedSettings', 'made_rows', 'texts_of', 'columns_of', 'pairs_of', 'examples_of', 'open_tokenizer',
            'open_or_make', 'work_batches', 'now', 'calibrate', 'Clock', 'NoUpdate', 'bare_loss', 'training_flops',
-           'training_speed', 'sampling_speed', 'scoring_speed', 'even_share', 'UpdateClock', 'ppo_speed', 'speed',
-           'main']
+           'training_speed', 'sampling_speed', 'scoring_speed', 'even_share', 'UpdateClock', 'ppo_speed', 'check_room',
+           'speed', 'main']
 
-# %% ../nbs/61_bench.ipynb #2f37cf35
+# %% ../nbs/61_bench.ipynb #3888b0b2
 import json
 import random
 import sys
@@ -27,7 +27,7 @@ from .data.couplets import load_poems
 from .data.records import Record
 from .data.tokenizers import couplet_tokenizer
 from .evals.scoring import loglikelihood
-from .families import blocks_of, freeze, load_model, load_reward_model, new_model
+from .families import blocks_of, family_of, freeze, load_model, load_reward_model, new_model
 from .generate import Sampling
 from .models.heads import label_logprobs, lm_loss
 from .ppo import PPOSettings, experience, ppo_loss
@@ -38,7 +38,7 @@ from .training.loop import TorchStepper, fit, pick_device
 from .training.stage import make_stepper
 from .training.watch import peak_memory
 
-# %% ../nbs/61_bench.ipynb #1e90d449
+# %% ../nbs/61_bench.ipynb #9d706a23
 WORKS = ("pretrain", "sft", "reward", "bare", "rollout", "ppo", "score")
 
 
@@ -79,10 +79,12 @@ class SpeedSettings:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least {least}")
         if self.hidden < 8 or self.hidden % (2 * self.heads):
             raise UserError(f"--hidden {self.hidden}: must be a multiple of {2 * self.heads}, for --heads {self.heads} of even size, and at least 8")
+        if self.lr < 0:
+            raise UserError(f"--lr {self.lr}: must not be negative")
         if self.preset and self.model_dir:
             raise UserError("--preset makes a new model and --model-dir names one; leave one of them out")
 
-# %% ../nbs/61_bench.ipynb #9fef4f6b
+# %% ../nbs/61_bench.ipynb #5e5c407e
 def made_rows(settings):
     "Prompt and completion rows of poems in a run, near the full length, or of any length from a seventh to all of it."
     rng, verse = random.Random(settings.seed), "".join(load_poems("train")[:4000])
@@ -143,6 +145,9 @@ def open_or_make(settings, tokenizer, scores=False):
     "The saved model of `model_dir`, or a new one with the weights that a seed gives: of the named size, or a Llama, saved in `model_dir` if that is named; with a head for scores if told."
     if settings.model_dir and Path(settings.model_dir, "config.json").exists():
         return load_reward_model(settings.model_dir) if scores else load_model(settings.model_dir)
+    home = Path(settings.model_dir) if settings.model_dir else None
+    if home and (home.is_file() or home.is_dir() and any(home.iterdir())):
+        raise UserError(f"--model-dir {home}: holds something, but no config.json; name a saved model, or a folder that is new or empty")
     from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
     torch.manual_seed(settings.seed)
     if settings.preset and not scores:
@@ -154,9 +159,11 @@ def open_or_make(settings, tokenizer, scores=False):
         model.save_pretrained(settings.model_dir)
     return model
 
-# %% ../nbs/61_bench.ipynb #c5a5cb8d
+# %% ../nbs/61_bench.ipynb #d2c55a82
 def work_batches(settings, examples, model, tokenizer):
     "Steps of `batch_size` rows: packed, or padded in one seeded permutation, again from its start when it ends."
+    if settings.packing and not family_of(model).packs:
+        raise UserError(f"--packing: rows of {family_of(model).name} cannot share a row; leave it out")
     if settings.packing:
         return packed(examples, tokenizer.pad_token_id, settings.max_length, settings.batch_size, settings.seed)
 
@@ -231,7 +238,7 @@ def training_flops(model, length):
     weights = sum(p.numel() for layer in model.modules() for name, p in layer.named_parameters(recurse=False) if name == "weight" and p.dim() == 2 and not isinstance(layer, torch.nn.Embedding))
     return 6 * weights + 12 * len(blocks_of(model)) * model.config.hidden_size * length
 
-# %% ../nbs/61_bench.ipynb #23eea1b6
+# %% ../nbs/61_bench.ipynb #81780ca4
 def training_speed(work, settings, model, tokenizer):
     "Trains for some steps; returns the figures of the measured ones."
     if work == "reward" and settings.packing:
@@ -260,7 +267,9 @@ def training_speed(work, settings, model, tokenizer):
 def sampling_speed(settings, model, tokenizer):
     "Answers the same prompts several times, in full length; returns the figures of the measured times, and as loss what the training forward says of the last answers."
     (rows,) = columns_of(settings, tokenizer, ("prompt",), lambda: made_rows(settings))
-    rows = [tuple(row * -(-settings.prompt_len // len(row)))[:settings.prompt_len] for row in rows[:settings.batch_size]]
+    rows = [tuple(row * -(-settings.prompt_len // len(row)))[:settings.prompt_len] for row in rows[:settings.batch_size] if row]
+    if len(rows) < settings.batch_size:
+        raise UserError(f"{len(rows)} rows do not make one batch of {settings.batch_size}")
     prompts, sampling = [Example(row, (IGNORE,) * len(row)) for row in rows], Sampling(settings.new_tokens)
     model.config.eos_token_id, marks = -1, []  # no token ends an answer
     for n in range(settings.warmup_steps + settings.steps):
@@ -291,7 +300,7 @@ def scoring_speed(settings, model, tokenizer):
     return {"requests": len(pairs), "wall_s": round(wall, 3), "cpu_s": round(cpu, 3), "tokens": tokens, "tokens_per_cpu_s": round(tokens / cpu, 1), "tokens_per_s": round(tokens / wall, 1),
             "requests_per_cpu_s": round(settings.steps * len(pairs) / cpu, 2), "first_loss": sums[0], "final_loss": sum(sums) / len(sums), "greedy": sum(hit for _, hit in found)}
 
-# %% ../nbs/61_bench.ipynb #b782e140
+# %% ../nbs/61_bench.ipynb #07c9fa6c
 def even_share(records, texts, batch, window=16):
     "The rule that is learnt: the share of even ids among the last `window` of each row, at its last token."
     return at_last_token((batch["input_ids"][:, -window:] % 2 == 0).float().mean(1), batch["mask"])
@@ -312,8 +321,10 @@ class UpdateClock:
 
 def ppo_speed(settings, model, tokenizer):
     "PPO on a rule, with a separate critic; a step is a rollout and all its epochs, one optimizer step each. Returns the figures of the measured ones, in response tokens."
-    rows = list(read_jsonl(settings.data)) if settings.data else made_rows(settings)
-    records, updates = [Record(row["prompt"] * -(-2 * settings.prompt_len // len(row["prompt"]))) for row in rows], settings.steps + settings.warmup_steps
+    (prompts,) = texts_of(settings, ("prompt",), lambda: made_rows(settings))
+    records, updates = [Record(text * -(-2 * settings.prompt_len // len(text))) for text in prompts if text], settings.steps + settings.warmup_steps
+    if len(records) < settings.batch_size:
+        raise UserError(f"{len(records)} rows do not make one batch of {settings.batch_size}")
     s = PPOSettings(updates=updates, rollout_batch_size=settings.batch_size, ppo_epochs=settings.epochs, num_mini_batches=1, max_prompt_length=settings.prompt_len,
                     response_length=settings.new_tokens, adam_epsilon=1e-8, bf16=settings.dtype == "bfloat16", freeze=settings.freeze, seed=settings.seed)
     critic = open_or_make(replace(settings, model_dir="", seed=settings.seed + 8), tokenizer, scores=True).to(model.device)
@@ -328,18 +339,31 @@ def ppo_speed(settings, model, tokenizer):
             "tokens": round(tokens), "tokens_per_cpu_s": round(tokens / cpu, 1), "tokens_per_s": round(tokens / wall, 1), "generation_s": round(sum(r["seconds/sample"] for r in measured), 3),
             "scores": [round(r["score"], 4) for r in clock.rollouts], "kl_last": measured[-1]["kl"], "final_loss": measured[-1]["score"]}
 
-# %% ../nbs/61_bench.ipynb #5bbc0e23
+# %% ../nbs/61_bench.ipynb #83d7b077
+def check_room(work, settings, model, tokenizer):
+    "Refuses rows that are longer than the model knows positions, and sampling by a family whose prompts have to be opened first."
+    if work in ("rollout", "ppo") and family_of(model).frame(tokenizer).blank is not None:
+        raise UserError(f"{work} measures decoders; a {family_of(model).name} writes into a blank")
+    sampled, known = work in ("rollout", "ppo"), getattr(model.config, "max_position_embeddings", None) or sys.maxsize
+    asked = settings.prompt_len + settings.new_tokens if sampled else settings.max_length
+    if asked > known and work != "score":
+        raise UserError(f"{'--prompt-len and --new-tokens' if sampled else '--max-length'} {asked}: the model knows {known} positions; say at most that")
+
+
 def speed(work, settings):
     "Runs a piece of work; returns its figures, with the fields of the peer scripts."
     torch.set_num_threads(settings.threads)
     quiet()
     keep_memory()
+    if settings.packing and work in ("rollout", "ppo", "score"):
+        raise UserError(f"--packing: {work} reads rows of their own; leave it out")
     if settings.preset and work in ("reward", "ppo"):
         raise UserError(f"--preset {settings.preset}: {work} measures new Llamas; say --hidden, --layers and --heads")
     device, tokenizer = pick_device(settings.device), open_tokenizer(settings.tokenizer_dir)
     machine = partial(calibrate, device, getattr(torch, settings.dtype) if device.type == "cuda" else torch.float32)  # on a CPU as the peers do
     with device if settings.preset else nullcontext():  # a large model is drawn where it will be; a small one on the CPU, where a seed gives the same everywhere
         model = open_or_make(settings, tokenizer, scores=work == "reward")
+    check_room(work, settings, model, tokenizer)
     model, before = model.to(device).train(), machine()
     if work == "ppo":
         figures = ppo_speed(settings, model, tokenizer)
