@@ -26,7 +26,7 @@ from .models.native import blueprint
 from .plots import figure_bytes
 from .training.loop import pick_device
 
-# %% ../nbs/46_clue.ipynb #d0d912a1
+# %% ../nbs/46_clue.ipynb #165c053e
 def at_least(settings, **smallest):
     "A UserError if one of the settings is below its smallest value."
     for name, value in smallest.items():
@@ -46,7 +46,7 @@ class ClueSettings:
     limit: int | None = opt(None, "at most so many items of each task, spread evenly over its file")
     max_length: int = opt(1024, "tokens in a row, if the model knows that many positions")
     max_new_tokens: int = opt(50, "the longest answer of CMRC2018, in tokens")
-    batch_tokens: int = opt(4096, "tokens read at once")
+    batch_tokens: int = opt(0, "tokens read at once; 0: as the device likes it")
     chunk: int = opt(64, "items after which the log is written")
     out: str = opt("", "folder to write; must be empty or new unless --resume")
     resume: bool = opt(False, "go on where a stopped run in --out left off")
@@ -54,7 +54,7 @@ class ClueSettings:
     device: str = opt("auto", "auto, cpu or cuda")
 
     def __post_init__(self):
-        at_least(self, seeds=1, limit=1, max_length=16, max_new_tokens=1, batch_tokens=1, chunk=1)
+        at_least(self, seeds=1, limit=1, max_length=16, max_new_tokens=1, batch_tokens=0, chunk=1)
 
     @property
     def folder(self):

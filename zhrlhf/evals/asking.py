@@ -6,7 +6,7 @@
 __all__ = ['RULE', 'Part', 'Reader', 'asked_of', 'unscorable', 'scored_lines', 'first_line', 'prompt_rows', 'write_answers',
            'written_lines', 'check_room', 'digest']
 
-# %% ../../nbs/45_evals.asking.ipynb #01bc4ec4
+# %% ../../nbs/45_evals.asking.ipynb #96e4c802
 import hashlib
 import re
 from dataclasses import dataclass, field
@@ -19,12 +19,12 @@ from ..data.layouts import end_id
 from .metrics import cmrc_scores, compared_by, judged
 from .readers import Item
 from .scoring import requests_of as rows_of
-from .scoring import scores, window_of
+from .scoring import scores, usual_budget, window_of
 from .tasks import Dataset, Task, choices_of, fitted, neutral_of, prompt_of, requests_of
 from ..families import encode
 from ..generate import Sampling, answer_text, at_rest, decode, packed_weights
 
-# %% ../../nbs/45_evals.asking.ipynb #322b0447
+# %% ../../nbs/45_evals.asking.ipynb #2078dc20
 RULE = "prefix"
 
 
@@ -49,7 +49,7 @@ class Reader:
     model: torch.nn.Module
     tokenizer: object
     max_length: int
-    batch_tokens: int = 4096
+    batch_tokens: int = 0      # 0: as the device likes it
     lengths: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -67,7 +67,7 @@ class Reader:
 
     def score(self, pairs, progress=None):
         "The Score of each (context, continuation)."
-        return scores(self.model, self.tokenizer, pairs, self.batch_tokens, self.max_length, progress, RULE)
+        return scores(self.model, self.tokenizer, pairs, self.batch_tokens or None, self.max_length, progress, RULE)
 
 # %% ../../nbs/45_evals.asking.ipynb #72bd9406
 def asked_of(reader, part, item):
@@ -108,7 +108,7 @@ def scored_lines(reader, part, items, progress=None):
         lines.append(line)
     return lines
 
-# %% ../../nbs/45_evals.asking.ipynb #c6bc80b7
+# %% ../../nbs/45_evals.asking.ipynb #54bccac8
 def first_line(tokenizer, ids):
     "The text of an answer up to its first line break, and whether it has come to its end."
     text = answer_text(tokenizer, ids)
@@ -125,8 +125,8 @@ def prompt_rows(reader, prompts, max_new_tokens):
 def write_answers(reader, rows, max_new_tokens):
     "The greedy continuation of each of `prompt_rows`, up to a line break, the end mark or `max_new_tokens`."
     order, answers = sorted(range(len(rows)), key=lambda i: len(rows[i])), [""] * len(rows)
-    size = max(1, reader.batch_tokens // (max(map(len, rows)) + max_new_tokens))
     device, greedy = next(reader.model.parameters()).device, Sampling(max_new_tokens, temperature=0)
+    size = max(1, (reader.batch_tokens or usual_budget(device)) // (max(map(len, rows)) + max_new_tokens))
     with at_rest(reader.model), packed_weights(reader.model, size):
         for at in range(0, len(order), size):
             some = order[at:at + size]

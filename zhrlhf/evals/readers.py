@@ -43,7 +43,7 @@ class Item:
             return 1 / len(self.choices) if self.fields["label"] == "true" else 1 - 1 / len(self.choices)
         return 1 / len(set(self.choices)) if self.choices else 0.0
 
-# %% ../../nbs/43_evals.readers.ipynb #78dc0842
+# %% ../../nbs/43_evals.readers.ipynb #e1bb8fc6
 def wanted(row, name, kind, where):
     "The field `name` of a row, if it is of the type `kind`; for str or list[str]."
     found = row.get(name)
@@ -85,11 +85,19 @@ def read_document(path):
 
 def entry_lines(path):
     "The line that each entry of the one list in a JSON file begins on, the list itself or the one called data."
-    text, at, lines = Path(path).read_text(encoding="utf-8-sig"), 0, []
-    at = re.compile(r'\s*(\{.*?"data"\s*:\s*)?\[', re.DOTALL).match(text).end()
-    while text[at := re.compile(r"[\s,]*").match(text, at).end()] != "]":
+    text, lines, decode = Path(path).read_text(encoding="utf-8-sig"), [], json.JSONDecoder().raw_decode
+
+    def behind(at):
+        "The next place that holds more than white space, a comma or a colon."
+        return re.compile(r"[\s,:]*").match(text, at).end()
+    at = behind(0) + 1
+    if text[at - 1] == "{":
+        while (found := decode(text, behind(at)))[0] != "data":
+            at = decode(text, behind(found[1]))[1]  # over the value of another field
+        at = behind(found[1]) + 1
+    while text[at := behind(at)] != "]":
         lines.append(text.count("\n", 0, at) + 1)
-        at = json.JSONDecoder().raw_decode(text, at)[1]
+        at = decode(text, at)[1]
     return lines
 
 
@@ -102,7 +110,7 @@ class Place:
     def __str__(self):
         return f"{self.path}, line {entry_lines(self.path)[self.number]}, entry {self.number + 1}{self.detail}"
 
-# %% ../../nbs/43_evals.readers.ipynb #4f8831bd
+# %% ../../nbs/43_evals.readers.ipynb #6e6a5080
 def read_rows(task, folder, split):
     "Yields an Item for each row of a task with fixed labels, or the reason why it is dropped."
     path, words = found_file(folder, f"{split}.json"), tuple(task.labels.values())
@@ -111,7 +119,7 @@ def read_rows(task, folder, split):
         fields = {name: wanted(row, name, kind, where) for name, kind in task.fields.items()}
         fields = {name: "，".join(value) if isinstance(value, list) else value for name, value in fields.items()}
         label = label_of(row, where, [*task.labels, *task.unlabelled])
-        if label not in task.labels or "" in fields.values():
+        if label not in task.labels or not all(text.strip() for text in fields.values()):
             yield label if label not in task.labels else "empty text"
             continue
         if task.described in row and row[task.described] != task.called[label]:
@@ -134,7 +142,7 @@ def read_sampled(task, folder, split):
             item = replace(item, gold=four.index(item.answer), choices=tuple(four))
         yield item
 
-# %% ../../nbs/43_evals.readers.ipynb #effbf052
+# %% ../../nbs/43_evals.readers.ipynb #5ad4f729
 BLANK = re.compile(r"#idiom\d*#")
 
 
@@ -162,7 +170,7 @@ def read_chid(task, folder, split):
 
 def unasked(choices):
     "Why an item with these choices is dropped, or None: nothing to choose from, or a choice without a text."
-    return "empty choice" if "" in choices else "one choice" if len(set(choices)) < 2 else None
+    return "empty choice" if not all(choice.strip() for choice in choices) else "one choice" if len(set(choices)) < 2 else None
 
 # %% ../../nbs/43_evals.readers.ipynb #88e31c0d
 def read_wsc(task, folder, split):

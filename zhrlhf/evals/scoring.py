@@ -278,8 +278,8 @@ class Reader:
         real = torch.arange(width) < torch.tensor([[len(p)] for p in pieces])
         return states, wanted, Past(cache, real if past is None else torch.cat([past.real, real], 1))
 
-# %% ../../nbs/43_evals.scoring.ipynb #6b5d42b4
-LOGITS = 2**20  # logits that exist at a time on a CPU, 4 MiB, which stay near the processor; elsewhere 64 times as many
+# %% ../../nbs/43_evals.scoring.ipynb #a3a0dddb
+LOGITS = 2**20  # logits that exist at a time on a CPU, 4 MiB, which stay near the processor, or those of 32 places; elsewhere 64 times as many
 
 
 def block_of(words, device):
@@ -356,7 +356,7 @@ def packed(model, head, size, lengths, results):
                 stack.enter_context(packed_weights(model.base_model, 16 * STEP, STEP))
         yield
 
-# %% ../../nbs/43_evals.scoring.ipynb #27bde3c2
+# %% ../../nbs/43_evals.scoring.ipynb #58f26d1a
 class Score(NamedTuple):
     "The sum of the log-probabilities (nats) of a continuation's `tokens`; whether each is the most probable; tokens of the context cut off; whether a token spans the join."
     sum: float
@@ -396,6 +396,8 @@ def scores(model, tokenizer, pairs, batch_tokens=None, max_length=None, progress
     """The Score of each pair (context, continuation), in order; give as many as there are at once, in any order.
 
     `batch_tokens` tokens make a batch; `max_length` is a window smaller than the model's; `progress(done, total)` is called after each batch, in scored tokens, equal ones once."""
+    if batch_tokens is not None and batch_tokens < 1:
+        raise UserError(f"batch_tokens {batch_tokens}: must be at least 1")
     requests = requests_of(model, tokenizer, pairs, max_length, rule)
     if not requests:
         return []
