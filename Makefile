@@ -4,7 +4,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 OUT ?= runs/tour
-# torch comes by pip, which alone knows local wheels; the rest by uv, which is ten times faster, or by pip where uv gets no answer.
+# torch comes by pip, which alone knows local wheels; the rest by uv, which is ten times faster,
+# or by pip where uv gets no answer.
 export PYTHONUTF8 = 1
 .PHONY: tour test notebooks lab setup sync
 .DEFAULT_GOAL := tour
@@ -28,7 +29,7 @@ notebooks: setup
 	$(BIN)/python .ci/execute.py $(NB)
 
 sync: setup
-	$(BIN)/nbdev_export && $(BIN)/nbdev_clean
+	$(BIN)/python .ci/book.py && $(BIN)/nbdev_export && $(BIN)/nbdev_clean
 
 lab: setup
 	$(BIN)/jupyter lab nbs

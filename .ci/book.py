@@ -1,9 +1,11 @@
-"""The order of the book, and what follows from it: `book.py` writes the Next links, the tables of the part pages and the
-reading paths of nbs/index.ipynb; `make sync` runs it, `check.py` says where a page differs.
+"""The order of the book, and what follows from it.
 
-A part is a folder nbs/NN_name; its page has the number of the part times 100, its chapters the numbers after that, so a
-number is unique in the whole book and tells the part. A companion NNN_name_tests.ipynb belongs to the chapter of its number
-and is not read in order."""
+`book.py` writes the Next links, the tables of the part pages, and the reading paths of nbs/index.ipynb. `make sync`
+runs it, `check.py` says where a page differs.
+
+A part is a folder nbs/NN_name. Its page has the number of the part times 100, its chapters have the numbers after that:
+a number is unique in the whole book and tells the part. A companion NNN_name_tests.ipynb belongs to the chapter of its
+number and is not read in order."""
 import json
 import re
 from os.path import relpath
@@ -11,8 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS, HAN, LINES = 200, 350, 30     # read in a minute: English words, Chinese characters, lines of code
-PATHS = {"one hour": "101 201 410 502 505 512", "one day": "101 102 201 202 203 208 301 401 406 409 410 501 502 503 504 505 512 513 601",
-         "one week": "every chapter of parts 1 to 8, in order; part 9 when you have raw corpora, part 10 when you look something up"}
+PATHS = {"one hour": "101 201 410 502 505 512",
+         "one day": "101 102 201 202 203 208 301 401 406 409 410 501 502 503 504 505 512 513 601",
+         "one week": "every chapter of parts 1 to 8, in order; part 9 when you have raw corpora, part 10 when you "
+         "look something up"}
 
 
 def read(path):
@@ -31,7 +35,8 @@ def number(path):
 
 def order(root):
     "All pages in reading order: the index, then each part's page and chapters"
-    pages = [p for p in sorted((root / "nbs").glob("[0-9][0-9]_*/*.ipynb")) if not p.stem.endswith("_tests") and number(p) is not None]
+    pages = [p for p in sorted((root / "nbs").glob("[0-9][0-9]_*/*.ipynb")) if not p.stem.endswith("_tests")
+             and number(p) is not None]
     return [root / "nbs/index.ipynb", *sorted(pages, key=number)]
 
 
@@ -68,7 +73,8 @@ def next_cell(here, there):
 
 def part_table(page, chapters):
     "The table of a part page: number, chapter, what it shows, minutes"
-    rows = [f"| {number(c)} | {link(page, c)} | {opening(c)[1].replace('|', chr(92) + '|')} | {minutes(c)} |" for c in chapters]
+    rows = [f"| {number(c)} | {link(page, c)} | {opening(c)[1].replace('|', chr(92) + '|')} | {minutes(c)} |"
+            for c in chapters]
     return "\n".join(["| | chapter | what it shows | minutes |", "| --- | --- | --- | --- |", *rows])
 
 
@@ -77,7 +83,8 @@ def paths_table(index, pages):
     known, rows = {number(p): p for p in pages}, []
     for name, way in PATHS.items():
         chapters = [known[int(n)] for n in way.split() if n.isdigit() and int(n) in known] if way[0].isdigit() else []
-        shown = " → ".join(link(index, c, f"{number(c)} {c.stem.split('_', 1)[1].replace('_', ' ')}") for c in chapters) or way
+        shown = " → ".join(link(index, c, f"{number(c)} {c.stem.split('_', 1)[1].replace('_', ' ')}")
+                           for c in chapters) or way
         rows.append(f"| {name} | {shown} | {sum(map(minutes, chapters)) or ''} |")
     return "\n".join(["| time | chapters | minutes of reading |", "| --- | --- | --- |", *rows])
 
@@ -97,15 +104,16 @@ def wanted(root):
     for here, there in zip(pages, [*pages[1:], None]):
         cells = [("**Next:**", next_cell(here, there))] if there else []
         if is_part_page(here):
-            cells.append(("| | chapter |", part_table(here, [p for p in pages if p.parent == here.parent and p != here])))
+            cells.append(("| | chapter |",
+                          part_table(here, [p for p in pages if p.parent == here.parent and p != here])))
         if here.stem == "index":
             cells += [("| time |", paths_table(here, pages)), ("| part |", parts_table(here, pages))]
         found[here] = cells
     return found
 
 
-def main():
-    for path, cells in wanted(ROOT).items():
+def main(root=ROOT):
+    for path, cells in wanted(root).items():
         nb = read(path)
         for begin, text in cells:
             for cell in nb["cells"]:

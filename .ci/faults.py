@@ -1,33 +1,44 @@
-"""Who checks the checks: a project of three tiny notebooks, one fault at a time, and the check that must turn red."""
+"""Who checks the checks: a project of five tiny notebooks, one fault at a time, and the check that must turn red."""
 import json
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import book
 import check
 from execute import ROOT, render_readme
 
-CORE = ["# core\n\n> One.", "#| default_exp core", "#| export\ndef one():\n    return 1", "one()"]
-BATCHES = ["# data.batches\n\n> Two.", "#| default_exp data.batches", "#| export\nfrom zhrlhf.core import one",
+ERRORS = ["# base.errors\n\n> One.", "#| default_exp base.errors", "#| export\ndef one():\n    return 1", "one()",
+          "**Next:**"]
+BATCHES = ["# data.batches\n\n> Two.", "#| default_exp data.batches", "#| export\nfrom zhrlhf.base.errors import one",
            "#| export\ndef two():\n    return one() + one()", "assert two() == 2"]
-INDEX = ["# small\n\nSee [core](01_core.ipynb).", "#| hide\n1", "print('hi')"]
-PAGES = {"01_core": CORE, "13_data.batches": BATCHES, "index": INDEX}
+START = ["# Part 1: Start\n\n> Why?", "| | chapter |", "**Next:**"]
+TOOLS = ["# Part 2: Data\n\n> How?", "| | chapter |", "**Next:**"]
+INDEX = ["# small\n\nSee [base.errors](01_start/101_errors.ipynb#one-two).", "#| hide\n1", "print('hi')", "| time |",
+         "| part |", "**Next:**"]
+PAGES = {"01_start/100_start": START, "01_start/101_errors": [*ERRORS[:-1], "## one two", ERRORS[-1]],
+         "02_data/200_data": TOOLS,
+         "02_data/201_batches": BATCHES, "index": INDEX}
+TEXT = ("# ", "## ", "*", "|", "See ")
 
 
 def write(root, name, cells, outputs=None, kernel="python3"):
-    "Write a notebook whose text cells are those that begin with `# ` or `*`; `outputs` belong to its last cell"
+    "Write a notebook whose text cells begin with one of TEXT; `outputs` belong to its last code cell"
     made = []
     for i, text in enumerate(cells):
-        cell = {"cell_type": "markdown" if text.startswith(("# ", "*")) else "code", "id": f"{i:08d}", "metadata": {},
+        cell = {"cell_type": "markdown" if text.startswith(TEXT) else "code", "id": f"{i:08d}", "metadata": {},
                 "source": text.splitlines(keepends=True)}
         if cell["cell_type"] == "code":
             cell |= {"execution_count": None, "outputs": []}
         made.append(cell)
-    made[-1]["outputs"] = outputs or []
+    for cell in [c for c in made if c["cell_type"] == "code"][-1:]:
+        cell["outputs"] = outputs or []
     spec = {"display_name": kernel, "language": "python", "name": kernel}
     nb = {"cells": made, "metadata": {"kernelspec": spec}, "nbformat": 4, "nbformat_minor": 5}
-    (root / f"nbs/{name}.ipynb").write_text(json.dumps(nb, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (root / f"nbs/{name}.ipynb").parent.mkdir(parents=True, exist_ok=True)
+    (root / f"nbs/{name}.ipynb").write_text(json.dumps(nb, ensure_ascii=False, indent=1, sort_keys=True) + "\n",
+                                            encoding="utf-8")
 
 
 def project(root):
@@ -40,6 +51,7 @@ def project(root):
     (root / "settings.ini").write_text("\n".join(settings) + "\n", encoding="utf-8")
     for name, cells in PAGES.items():
         write(root, name, cells)
+    book.main(root)
     check._call([check.BIN / "nbdev_export"], root)
     (root / "README.md").write_text(render_readme(root / "nbs/index.ipynb"), encoding="utf-8")
     return root
@@ -56,34 +68,96 @@ def shown(text, kind="stream"):
     return [{"output_type": "stream", "name": "stdout", "text": [text]}]
 
 
+CORE, BAT = "01_start/101_errors", "02_data/201_batches"
+
+
+def cells_of(*more):
+    "The cells of the chapter `101_errors` with more of them"
+    return [*PAGES[CORE], *more]
+
+
+def defines(root, module, text):
+    "Add code to a module as if a notebook had exported it"
+    path = root / f"zhrlhf/{module}.py"
+    path.parent.mkdir(exist_ok=True)
+    append(root, f"zhrlhf/{module}.py", text)
+
+
+def rename(root, old, new):
+    (root / f"nbs/{new}.ipynb").parent.mkdir(exist_ok=True)
+    (root / f"nbs/{old}.ipynb").rename(root / f"nbs/{new}.ipynb")
+
+
 # (check that must turn red, words it must say, how the fault is planted)
 FAULTS = [
-    ("sync", "zhrlhf/core.py: differs", lambda r: append(r, "zhrlhf/core.py", "x = 1\n")),
-    ("sync", "zhrlhf/core.py: differs", lambda r: write(r, "01_core", [*CORE, "#| export\ndef more():\n    return 1"])),
+    ("sync", "zhrlhf/base/errors.py: differs", lambda r: append(r, "zhrlhf/base/errors.py", "x = 1\n")),
+    ("sync", "zhrlhf/base/errors.py: differs",
+     lambda r: write(r, CORE, cells_of("#| export\ndef more():\n    return 1"))),
     ("sync", "zhrlhf/old.py: no notebook writes", lambda r: append(r, "zhrlhf/old.py", "x = 1\n")),
     ("sync", "zhrlhf/data/batches.py: not exported", lambda r: (r / "zhrlhf/data/batches.py").unlink()),
-    ("sync", "01_core.ipynb: not clean", lambda r: append(r, "nbs/01_core.ipynb", "\n")),
-    ("pages", "begins with '# title'", lambda r: write(r, "01_core", CORE[1:])),
-    ("pages", "no '> promise'", lambda r: write(r, "01_core", ["# core\n\nOne.", *CORE[1:]])),
-    ("pages", "holds an error", lambda r: write(r, "01_core", CORE, shown("boom", "error"))),
-    ("pages", "2.1 MB", lambda r: write(r, "01_core", CORE, shown("x" * 2_100_000))),
-    ("pages", "cell 4: 81 lines", lambda r: write(r, "01_core", [*CORE, "1\n" * 81])),
-    ("pages", "called python3", lambda r: write(r, "01_core", CORE, kernel="conda")),
-    ("pages", "skip_exec", lambda r: write(r, "01_core", ["# core\n\n> One.\n\n- skip_exec: true", *CORE[1:]])),
-    ("pages", "no notebook found", lambda r: [p.unlink() for p in r.glob("nbs/*.ipynb")]),
-    ("names", "belongs to 01_core.ipynb already", lambda r: write(r, "02_core", CORE)),
-    ("names", "call the notebook NN_data.batches", lambda r: (r / "nbs/13_data.batches.ipynb").rename(r / "nbs/13_batches.ipynb")),
-    ("names", "exactly one", lambda r: write(r, "05_story", ["# s\n\n> S.", "#| export\nx = 1"])),
-    ("imports", "01_core imports zhrlhf.data.batches from the later 13_data.batches",
-     lambda r: append(r, "zhrlhf/core.py", "def f():\n    from .data.batches import two\n    return two\n")),
-    ("imports", "01_core imports zhrlhf.data.batches from the later",
-     lambda r: append(r, "zhrlhf/core.py", "from zhrlhf.data import batches\n")),
-    ("imports", "13_data.batches imports zhrlhf.gone, which no notebook", lambda r: append(r, "zhrlhf/data/batches.py", "import zhrlhf.gone\n")),
-    ("ruff", "F401", lambda r: append(r, "zhrlhf/core.py", "import os\n")),
-    ("ruff", "F821", lambda r: append(r, "zhrlhf/core.py", "y = unknown\n")),
+    ("sync", "101_errors.ipynb: not clean", lambda r: append(r, f"nbs/{CORE}.ipynb", "\n")),
+    ("pages", "begins with '# title'", lambda r: write(r, CORE, ERRORS[1:])),
+    ("pages", "no '> promise'", lambda r: write(r, CORE, ["# base.errors\n\nOne.", *ERRORS[1:]])),
+    ("pages", "holds an error", lambda r: write(r, CORE, ERRORS, shown("boom", "error"))),
+    ("pages", "2.1 MB", lambda r: write(r, CORE, ERRORS, shown("x" * 2_100_000))),
+    ("pages", ": 41 lines", lambda r: write(r, CORE, cells_of("1\n" * 41))),
+    ("pages", "has 121 columns", lambda r: write(r, CORE, cells_of("1\n" + "x" * 121))),
+    ("pages", "called python3", lambda r: write(r, CORE, ERRORS, kernel="conda")),
+    ("pages", "skip_exec", lambda r: write(r, CORE, ["# base.errors\n\n> One.\n\n- skip_exec: true", *ERRORS[1:]])),
+    ("pages", "no notebook found", lambda r: [p.unlink() for p in r.glob("nbs/**/*.ipynb")]),
+    ("names", "belongs to 101_errors.ipynb already", lambda r: write(r, "01_start/102_errors", ERRORS)),
+    ("names", "call it PART/NUMBER_name.ipynb", lambda r: rename(r, BAT, "13_data.batches")),
+    ("names", "exactly one", lambda r: write(r, "01_start/105_story", ["# s\n\n> S.", "#| export\nx = 1"])),
+    ("names", "'auto' in their path", lambda r: rename(r, BAT, "02_data/201_auto_batches")),
+    ("names", "exports nothing", lambda r: rename(r, BAT, "02_data/201_batches_tests")),
+    ("order", "the number 101 is that of 101_errors.ipynb already",
+     lambda r: write(r, "01_start/101_more", ["# m\n\n> M.", "**Next:**"])),
+    ("order", "have numbers from 200 to 299", lambda r: rename(r, BAT, "02_data/301_batches")),
+    ("order", "01_start: no page 100_", lambda r: (r / "nbs/01_start/100_start.ipynb").unlink()),
+    ("order", "a companion without its chapter", lambda r: write(r, "01_start/102_more_tests", ["# m\n\n> M.", "1"])),
+    ("order", "101_errors.ipynb: 0 cells begin with '**Next:**'", lambda r: write(r, CORE, ERRORS[:-1])),
+    ("order", "101_errors.ipynb: the cell '**Next:**' is not what", lambda r: write(r, CORE, ERRORS)),
+    ("order", "200_data.ipynb: the cell '| | chapter |' is not what",
+     lambda r: write(r, "02_data/202_more", ["# m\n\n> M."])),
+    ("order", "index.ipynb: 0 cells begin with '| time |'", lambda r: write(r, "index", INDEX[:3])),
+    ("layers", "base.errors: imports data.batches from a layer above", lambda r: append(
+        r, "zhrlhf/base/errors.py", "def f():\n    from ..data.batches import two\n    return two\n")),
+    ("layers", "base.errors: imports data.batches from a layer above", lambda r: append(
+        r, "zhrlhf/base/errors.py", "from zhrlhf.data import batches\n")),
+    ("layers", "data.batches: imports zhrlhf.gone, which no notebook",
+     lambda r: append(r, "zhrlhf/data/batches.py", "import zhrlhf.gone\n")),
+    ("layers", "a circle of imports",
+     lambda r: (defines(r, "data/a", "from .b import x\n"), defines(r, "data/b", "from .a import x\n"))),
+    ("layers", "nothing in the main line needs testing", lambda r: (
+        defines(r, "testing/checks", "x = 1\n"),
+        append(r, "zhrlhf/data/batches.py", "from ..testing.checks import x\n"))),
+    ("layers", "nothing in the main line needs corpus", lambda r: (
+        defines(r, "corpus/text", "x = 1\n"), append(r, "zhrlhf/data/batches.py", "from ..corpus.text import x\n"))),
+    ("layers", "know neither data nor families",
+     lambda r: defines(r, "training/loop", "from ..data.batches import two\n")),
+    ("layers", "imports its sibling ppo",
+     lambda r: (defines(r, "ppo", "x = 1\n"), defines(r, "grpo", "from .ppo import x\n"))),
+    ("layers", "odd is not in the list of layers",
+     lambda r: defines(r, "odd/thing", "from ..base.errors import one\n")),
+    ("layers", "500 lines; take it apart", lambda r: defines(r, "data/long", "x = 1\n" * 500)),
+    ("meanings", "one is defined in base.errors, data.other",
+     lambda r: defines(r, "data/other", "def one():\n    return 3\n")),
+    ("root", 'Path("../zhrlhf/assets" depends on the folder',
+     lambda r: write(r, CORE, cells_of('Path("../zhrlhf/assets")'))),
+    ("root", '("results/x.json" depends on the folder',
+     lambda r: write(r, CORE, cells_of('read_json("results/x.json")'))),
+    ("links", "the link 54_ppo.ipynb leads nowhere", lambda r: write(r, CORE, cells_of("See [ppo](54_ppo.ipynb)."))),
+    ("links", "no such heading", lambda r: write(r, CORE, cells_of("See [two](../02_data/201_batches.ipynb#three)."))),
+    ("links", "nbs/55_ppo.ipynb is not there",
+     lambda r: write(r, CORE, cells_of('"the slow cell of nbs/55_ppo.ipynb"'))),
+    ("links", "zhrlhf.core is not there", lambda r: write(r, CORE, cells_of('"from zhrlhf.core import one"'))),
+    ("links", "zhrlhf.base.errors.three is not there",
+     lambda r: write(r, CORE, cells_of("See `zhrlhf.base.errors.three`."))),
+    ("ruff", "F401", lambda r: append(r, "zhrlhf/base/errors.py", "import os\n")),
+    ("ruff", "F821", lambda r: append(r, "zhrlhf/base/errors.py", "y = unknown\n")),
     ("readme", "not what nbs/index.ipynb says", lambda r: append(r, "README.md", "more\n")),
     ("readme", "missing", lambda r: (r / "nbs/index.ipynb").unlink()),
-    ("outputs", "the path /home/me/run", lambda r: write(r, "01_core", CORE, shown("saved in /home/me/run."))),
+    ("outputs", "the path /home/me/run", lambda r: write(r, CORE, ERRORS, shown("saved in /home/me/run."))),
 ]
 
 
@@ -97,8 +171,10 @@ def planted(root, fault):
 
 def healthy(root):
     "Faults that the checks find in a project that has none"
-    said = [f"healthy project: {name}: {line}" for name, f in check.CHECKS.items() if name != "faults" for line in f(root)]
-    return said + [f"healthy notebook: {line}" for line in check.run_notebook(root / "nbs/13_data.batches.ipynb", root)]
+    said = [f"healthy project: {name}: {line}" for name, f in check.CHECKS.items() if name != "faults"
+            for line in f(root)]
+    return said + [f"healthy notebook: {line}"
+                   for line in check.run_notebook(root / "nbs/02_data/201_batches.ipynb", root)]
 
 
 def red_notebooks(root):
@@ -108,7 +184,8 @@ def red_notebooks(root):
     (root / "nbs/off").mkdir()
     append(root, "nbs/off/.notest", "")
     write(root, "off/22_off", ["# off\n\n> O.", "1"])
-    wanted = {"20_wrong": ("arithmetic", 60), "21_slow": ("still running after 3 s", 3), "off/22_off": ("did not run it", 60)}
+    wanted = {"20_wrong": ("arithmetic", 60), "21_slow": ("still running after 3 s", 3),
+              "off/22_off": ("did not run it", 60)}
     return [f"{name}: should be red and say {words!r}" for name, (words, seconds) in wanted.items()
             if not any(words in line for line in check.run_notebook(root / f"nbs/{name}.ipynb", root, seconds))]
 

@@ -24,17 +24,17 @@ from .planning.machine import (Finding, compiler, cores, devices, disk, font, fr
 
 # %% ../nbs/08_scale/807_doctor.ipynb #9bed779c
 PROBES = {"python": python_version, "packages": packages, "devices": devices, "ops": ops, "compiler": compiler,
-          "ninja": ninja, "nvcc": nvcc,
-          "memory": memory, "cores": cores, "disk": disk, "font": font, "numactl": numactl, "launching": launching}
+          "ninja": ninja, "nvcc": nvcc, "memory": memory, "cores": cores, "disk": disk, "font": font,
+          "numactl": numactl, "launching": launching}
 
 
 def examine(probes=PROBES):
     "All findings of the probes {topic: function}, in their order."
-    return [finding for topic, look in probes.items() for finding in probe(topic, look)]
+    return [finding for topic, function in probes.items() for finding in probe(topic, function)]
 
 
 def render_findings(findings, hints=False):
-    "The findings as aligned lines, with their fixes below if `hints`, and the verdict at the end."
+    "The findings as aligned lines, with their fixes below if `hints`, and a summary at the end."
     width = max((len(f.topic) for f in findings), default=0)
     lines, margin = [], " " * (width + 8)
     for f in findings:
@@ -43,49 +43,50 @@ def render_findings(findings, hints=False):
         if hints and f.fix:
             lines.append(f"{margin}{'tip' if f.level == 'ok' else 'fix'}: {f.fix}")
     count = Counter(f.level for f in findings)
-    wanting = count["fault"] or count["warn"]
-    lines.append(f"{'something is broken' if count['fault'] else 'ready'}: {count['ok']} ok, {count['note']} notes, "
-                 f"{count['warn']} warnings, "
-                 f"{count['fault']} faults{'; --fix-hints tells the fixes' if wanting and not hints else ''}")
+    state = "something is broken" if count["fault"] else "ready"
+    more = "; --fix-hints shows the fixes" if (count["fault"] or count["warn"]) and not hints else ""
+    lines.append(f"{state}: {count['ok']} ok, {count['note']} notes, {count['warn']} warnings, "
+                 f"{count['fault']} faults{more}")
     return "\n".join(lines)
 
-# %% ../nbs/08_scale/807_doctor.ipynb #930145d5
+# %% ../nbs/08_scale/807_doctor.ipynb #35c44e4a
 def _run_all(command, env, seconds=600):
-    """Run a launcher and all that it starts: (exit code, stderr); TimeoutExpired after `seconds`. No process outlives
-    the call."""
+    """Run a launcher and the processes that it starts; returns (exit code, stderr). TimeoutExpired after `seconds`.
+
+    All these processes have ended when the call returns."""
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
                           errors="replace", start_new_session=True) as child:
         try:
-            said = child.communicate(timeout=seconds)[1]
-            return child.returncode, said
+            errors = child.communicate(timeout=seconds)[1]
+            return child.returncode, errors
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
 
 
 def _losses(run):
-    "What the folder of a finished run tells, in one line."
+    "The losses in the folder of a finished run, in one line."
     steps = ", ".join(f"{row['loss']:.3f}" for row in read_jsonl(run / "metrics.jsonl"))
     return f"losses {steps}; held-out {read_json(run / 'report.json')['eval_loss']:.3f}"
 
-
+# %% ../nbs/08_scale/807_doctor.ipynb #930145d5
 def smoke(run=_run_all):
-    """Three steps of pretraining in two CPU processes under ZeRO-3: a finding with the losses, or with the last words
-    on stderr."""
+    """Three steps of pretraining in two CPU processes under ZeRO-3.
+
+    Returns a finding with the losses, or with the last lines of stderr."""
     fix = "see memory, cores and disk above"
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_accelerators", "2", "--master_port",
-                   str(free_port()),
-                   "--module", "zhrlhf.pretrain", "--model", "llama-nano", "--max_steps", "3", "--deepspeed", "zero3",
-                   "--device", "cpu", "--out", f"{folder}/run"]
+                   str(free_port()), "--module", "zhrlhf.pretrain", "--model", "llama-nano",
+                   "--max_steps", "3", "--deepspeed", "zero3", "--device", "cpu", "--out", f"{folder}/run"]
         try:
-            code, said = run(command, os.environ | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"})
+            code, errors = run(command, os.environ | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"})
         except subprocess.TimeoutExpired as error:
             return Finding("smoke", "fault", f"two processes were not done after {error.timeout:.0f} s", fix)
         if code == 0:
             return Finding("smoke", "ok", f"two processes, ZeRO-3, three steps: {_losses(Path(folder, 'run'))}")
-    last = "\n".join(said.strip().splitlines()[-12:])
-    return Finding("smoke", "fault", f"two processes ended with exit code {code}; their last words:\n{last}", fix)
+    last = "\n".join(errors.strip().splitlines()[-12:])
+    return Finding("smoke", "fault", f"two processes ended with exit code {code}; their last lines:\n{last}", fix)
 
 # %% ../nbs/08_scale/807_doctor.ipynb #c67c2f24
 @dataclass(frozen=True)

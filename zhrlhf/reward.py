@@ -48,40 +48,41 @@ def pair_loss(model, batch, margin=0.0, center=0.0, token_wise=False):
 
 
 def rows_and_mask(batch):
-    "The ids [R, T] of a batch's rows and which of them are real, also where the rows stand in one line."
+    "The ids [R, T] of a batch's rows and the mask of real tokens [R, T], also where the rows stand in one line."
     if "places" in batch:
-        return batch["input_ids"][0, batch["places"]], torch.arange(batch["places"].shape[1],
-                                                                    device=batch["places"].device) < batch["lengths"][
-                                                                        :, None]
+        places = batch["places"]
+        columns = torch.arange(places.shape[1], device=places.device)
+        return batch["input_ids"][0, places], columns < batch["lengths"][:, None]
     return batch["input_ids"], batch.get("attention_mask", torch.ones_like(batch["input_ids"])).bool()
 
 
 def scores_so_far(model, batch):
-    "Scores [R, T] of each row at every token; behind its end a row keeps its last score."
+    "Scores [R, T] of each row at every token; after its end a row keeps its last score."
     scores, (_, mask) = token_scores(model, batch), rows_and_mask(batch)
     return torch.where(mask, scores, scores.gather(1, last_real_index(mask)[:, None]))
 
 
 def divergence_mask(batch):
-    """For each pair the places [P, T] from the first token in which chosen and rejected differ to the end of the longer
-    one."""
+    """For each pair a mask [P, T]: true from the first token in which chosen and rejected differ to the end of the
+    longer row."""
     (a, b), (mask_a, mask_b) = (x[batch["pairs"]].unbind(1) for x in rows_and_mask(batch))
     return (((a != b) | (mask_a != mask_b)).cumsum(1) > 0) & (mask_a | mask_b)
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #b9dbc488
 @torch.no_grad()
 def score_groups(model, tokenizer, groups, batch_size=200):
-    """Normalised scores of groups of whole rows that begin alike, a tensor for each group, in order; about `batch_size`
-    rows of similar length share a batch."""
+    """Normalised scores of groups of whole rows that begin alike: one tensor per group, in the order of the groups.
+    About `batch_size` rows of similar length share a batch."""
     if not groups:
         raise UserError("nothing to score: no row was given")
     device, build, scores = next(model.parameters()).device, row_builder(model, tokenizer), [None] * len(groups)
-    order, size = sorted(range(len(groups)),
-                         key=lambda i: max(map(len, groups[i]))), max(1, batch_size // max(map(len, groups)))
+    order = sorted(range(len(groups)), key=lambda i: max(map(len, groups[i])))
+    size = max(1, batch_size // max(map(len, groups)))
     with eval_mode(model):
         for at in range(0, len(order), size):
             part = order[at:at + size]
-            found = last_scores(model, to_device(build([groups[i] for i in part]), device)).cpu() - score_shift(model)
+            batch = to_device(build([groups[i] for i in part]), device)
+            found = last_scores(model, batch).cpu() - score_shift(model)
             for i, own in zip(part, found.split([len(groups[i]) for i in part])):
                 scores[i] = own
     return scores
@@ -112,49 +113,50 @@ def score(model, tokenizer, prompts, answers, prefix="", max_length=256, batch_s
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #12401e77
 def score_margins(model, tokenizer, pairs):
-    "How much higher [N] the model scores the chosen row of each pair."
+    "The margins [N] of the model: score of the chosen row − score of the rejected row of each pair."
     chosen, rejected = torch.stack(score_groups(model, tokenizer, pairs)).unbind(1)
     return chosen - rejected
 
 
 def pair_accuracy(model, tokenizer, pairs):
-    "The share of (chosen, rejected) pairs that the model ranks right, a tie counting half, and the mean margin."
+    "Accuracy on (chosen, rejected) pairs, a tie counting half, and the mean margin."
     margins = score_margins(model, tokenizer, pairs)
     return {"accuracy": paired_accuracy(margins)["accuracy"], "margin": margins.mean().item()}
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #8b8aed9a
 def margin_bins(margins, most=5):
-    """Names and places of pairs whose scores are about equally far apart: one bin a value, or at most `most` with about
-    equally many pairs where there are more values."""
-    margins = np.array([float(f"{gap:.6g}") for gap in margins])  # 0.1 + 0.2 is no other distance than 0.3
+    """Pairs grouped by the margin between their labelled scores: {name of the bin: indices of its pairs}. One bin per
+    value, or at most `most` bins with about equally many pairs if there are more values."""
+    margins = np.array([float(f"{margin:.6g}") for margin in margins])  # 0.1 + 0.2 and 0.3 are the same margin
     values, counts = np.unique(margins, return_counts=True)
-    lots = np.arange(len(values)) if len(values) <= most else (np.cumsum(counts) - counts) * most // len(margins)
-    bins = [values[lots == lot] for lot in np.unique(lots)]
+    number = np.arange(len(values)) if len(values) <= most else (np.cumsum(counts) - counts) * most // len(margins)
+    bins = [values[number == n] for n in np.unique(number)]
     return {f"{own[0]:g}" if len(own) == 1 else f"{own[0]:g} to {own[-1]:g}": np.flatnonzero(np.isin(margins, own))
             for own in bins}
 
-
+# %% ../nbs/05_rlhf/502_reward.ipynb #56178767
 def pair_metrics(model, tokenizer, records, max_length):
-    """How a model ranks the pairs of records: by kind of data (`pairs`) and by distance of the scores (`margins`)
-    accuracy, interval, ties, n, mean margin and the accuracy of the longer answer; and the calibration of all."""
-    numbered, margins = pair_rows(model, tokenizer, records, max_length), [gap for r in records for gap in r.margins()
-                                                                           or [None]]
-    rows = [(n, gap, pair) for (n, pair), gap in zip(numbered, margins, strict=True) if not isinstance(pair, str)]
+    """How a model ranks the pairs of records: by kind of data (`pairs`) and by margin between the labelled scores
+    (`margins`) accuracy, interval, ties, n, mean margin of the model and the accuracy of "the longer answer wins"; and
+    the calibration over all pairs."""
+    numbered = pair_rows(model, tokenizer, records, max_length)
+    labelled = [margin for r in records for margin in r.score_margins() or [None]]
+    rows = [(n, margin, pair) for (n, pair), margin in zip(numbered, labelled, strict=True)
+            if not isinstance(pair, str)]
     if not rows:
         raise UserError(f"no record has two answers of different score that fit {max_length} tokens")
-    owners, margins, pairs = zip(*rows)
-    margins, owners, longer = score_margins(model, tokenizer,
-                                            pairs), np.array(owners), torch.tensor([float(len(c) - len(r)) for c,
-                                                                                    r in pairs])
+    owners, labelled, pairs = zip(*rows)
+    margins, owners = score_margins(model, tokenizer, pairs), np.array(owners)
+    longer = torch.tensor([float(len(c) - len(r)) for c, r in pairs])
     kinds = np.array([records[n - 1].data_type or "unnamed" for n in owners])
 
-    def figures(places):
-        return {**paired_accuracy(margins[places], owners[places]), "margin": margins[places].mean().item(),
-                "longer wins": paired_accuracy(longer[places])["accuracy"]}
+    def figures(chosen):
+        return {**paired_accuracy(margins[chosen], owners[chosen]), "margin": margins[chosen].mean().item(),
+                "longer wins": paired_accuracy(longer[chosen])["accuracy"]}
     groups = {**{kind: np.flatnonzero(kinds == kind) for kind in sorted(set(kinds.tolist()))},
               "all": np.arange(len(rows))}
-    return {"pairs": {name: figures(places) for name, places in groups.items()},
-            "margins": {name: figures(places) for name, places in margin_bins(margins).items()},
+    return {"pairs": {name: figures(chosen) for name, chosen in groups.items()},
+            "margins": {name: figures(chosen) for name, chosen in margin_bins(labelled).items()},
             "calibration": calibration(margins, groups=owners)}
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #fc008a45
@@ -168,7 +170,7 @@ class RewardSettings(TrainingSettings):
                         "with them)")
     per_device_train_batch_size: int = opt(96, "pairs in one micro-batch")
     learning_rate: float = opt(5e-4, "peak learning rate of AdamW")
-    margin: float = opt(0.0, "the lead that a chosen answer shall have")
+    margin: float = opt(0.0, "by how much the score of a chosen answer should be higher")
     center_rewards_coefficient: float = opt(0.0, "weight of (chosen + rejected)², which keeps scores around 0")
     token_wise: bool = opt(False, "compare the scores at every token from the first difference on, not at the end "
                            "alone")
@@ -184,7 +186,7 @@ def demonstration_rows(model, tokenizer, records, max_length, most=2000):
 
 
 def load_with_new_head(folder):
-    "The model of a folder with a small new head, also where ZeRO-3 has sharded it."
+    "The model of a folder with a small new score head, also where ZeRO-3 has sharded it."
     model = load_reward_model(folder, new_head=True)
     with gathered(model.score.parameters(), change=True):
         init_score_head(model)
@@ -192,7 +194,7 @@ def load_with_new_head(folder):
 
 
 def normalize_scores(model, tokenizer, demonstrations):
-    "Sets the shift so that the demonstrations score 0 on average; returns the shift."
+    "Sets the shift so that the demonstrations score 0 on average, and returns it."
     setattr(model.config, SHIFT, 0.0)
     shift = score_examples(model, tokenizer, demonstrations).mean().item()
     setattr(model.config, SHIFT, shift)
@@ -204,8 +206,8 @@ def train(settings, callbacks=(), free=()):
     folder, report = open_stage(settings, free)
     if report:
         return report
-    tokenizer, model = load_tokenizer(settings.model), prepare_model(settings,
-                                                                     lambda: load_with_new_head(settings.model))
+    tokenizer = load_tokenizer(settings.model)
+    model = prepare_model(settings, lambda: load_with_new_head(settings.model))
     pairs = load_pairs(model, tokenizer, settings.data, settings)
     held_out = [pair for group in load_pairs(model, tokenizer, settings.eval_data, settings, shown=())
                 for pair in group]
@@ -223,8 +225,7 @@ def train(settings, callbacks=(), free=()):
     if is_main_process():
         write_json(folder / "pairs.json", table)
     return close_stage(folder, {"steps": run.step, "pairs": sum(map(len, pairs)), "frozen_blocks": frozen,
-                                "shift": shift,
-                                **{f"eval_{k}": v for k, v in measured.items()}})
+                                "shift": shift, **{f"eval_{k}": v for k, v in measured.items()}})
 
 
 def main(argv=None):

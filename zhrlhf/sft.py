@@ -45,7 +45,7 @@ class SFTSettings(TrainingSettings):
 
 
 def best_answers(model, tokenizer, source, max_length, seed=0):
-    "The rows of a record source for its best answers, and the Tally of its records; none at all is an error."
+    "The rows of a record source with the best answers, and the `RowTally` of its records; no row at all is an error."
     rows, tally = filter_usable(best_answer_rows(model, tokenizer, open_records(source, seed), max_length))
     if not rows:
         raise UserError(f"{source}: none of {tally.total} records gives a row: {', '.join(tally.reasons)}; give other "
@@ -63,8 +63,8 @@ def sample_table(rows):
 
 @dataclass
 class SampleWriter:
-    """A callback that lets the model answer held-out records, greedily, and adds step, answer and ROUGE-L of each to
-    two files; mean ROUGE-L and BLEU become metrics."""
+    """A callback: the model answers held-out records, greedily; step, answer and ROUGE-L of each are added to two
+    files, and the mean ROUGE-L and BLEU to the metrics."""
     tokenizer: object
     records: list
     path: object
@@ -74,9 +74,8 @@ class SampleWriter:
         references = [r.best() for r in self.records]
         scores = [rouge_l(*pair) for pair in zip(written, references)]
         run.metrics |= {"samples/rouge_l": sum(scores) / len(scores), "samples/bleu": bleu(written, references)}
-        rows = [{"step": run.step, "prompt": r.prompt, "reference": r.best(), "written": text, "rouge_l": s} for r,
-                text,
-                s in zip(self.records, written, scores)]
+        rows = [{"step": run.step, "prompt": r.prompt, "reference": r.best(), "written": text, "rouge_l": score}
+                for r, text, score in zip(self.records, written, scores)]
         if is_main_process():
             kept = [row for row in read_jsonl(self.path) if row["step"] < run.step] if self.path.exists() else []
             write_jsonl(self.path, kept + rows)
@@ -84,7 +83,7 @@ class SampleWriter:
 
 # %% ../nbs/04_training/410_sft.ipynb #dbd82520
 def answer_batches(model, tokenizer, settings):
-    "Batches of a record source's best answers, in buckets or packed, and the number of rows; says what it found."
+    "Batches of the best answers of a record source, in buckets or packed, and the number of rows; prints a summary."
     family, tallies = family_of(model), []
     if settings.packing and not family.packs:
         raise UserError(f"--packing: rows of {family.name} cannot share a row; leave it out")
@@ -96,8 +95,8 @@ def answer_batches(model, tokenizer, settings):
         rows, tally = best_answers(model, tokenizer, settings.data, settings.max_length, settings.seed)
         tallies.append(tally)
         return rows if settings.completion_only_loss else [Example(row.input_ids, row.input_ids) for row in rows]
-    rows = tokenized_rows(settings, settings.data, tokenizer, ["best answers", repr(family.template(tokenizer)),
-                                                               settings.seed, settings.completion_only_loss], make)
+    layout = ["best answers", repr(family.template(tokenizer)), settings.seed, settings.completion_only_loss]
+    rows = tokenized_rows(settings, settings.data, tokenizer, layout, make)
     print_dataset_summary(settings.data, tokenizer, rows, *tallies)
     share = (settings.rows_per_step, settings.seed, settings.per_device_train_batch_size)
     if settings.packing:
@@ -112,12 +111,13 @@ def train(settings, callbacks=(), free=()):
         return report
     tokenizer, model = load_tokenizer(settings.model), prepare_model(settings, lambda: load_model(settings.model))
     batches, rows = answer_batches(model, tokenizer, settings)
-    judged, tally = best_answers(model, tokenizer, settings.eval_data, settings.max_length)
-    print_dataset_summary(settings.eval_data, tokenizer, judged, tally, shown=())
-    held_out = sorted_batches(judged, tokenizer.pad_token_id)
+    eval_rows, tally = best_answers(model, tokenizer, settings.eval_data, settings.max_length)
+    print_dataset_summary(settings.eval_data, tokenizer, eval_rows, tally, shown=())
+    held_out = sorted_batches(eval_rows, tokenizer.pad_token_id)
     asked = [r for r in open_records(settings.eval_data) if r.answers and r.best()][:settings.samples]
-    looks = [every(settings.sample_steps, SampleWriter(tokenizer, asked, folder / "samples.jsonl")), *callbacks]
-    run, measured = run_training(settings, folder, model, batches, lm_loss, lambda m: perplexity(m, held_out), looks)
+    samples = every(settings.sample_steps, SampleWriter(tokenizer, asked, folder / "samples.jsonl"))
+    run, measured = run_training(settings, folder, model, batches, lm_loss, lambda m: perplexity(m, held_out),
+                                 [samples, *callbacks])
     save_trained(folder, model, tokenizer)
     sampled = {name.split("/")[1]: value for name, value in run.metrics.items() if name.startswith("samples/")}
     return close_stage(folder, {"steps": run.step, "rows": rows, "eval_loss": measured["loss"],

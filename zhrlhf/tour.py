@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['RULE_REWARD', 'FULL', 'QUICK', 'TOUR_STAGES', 'POLICIES', 'PATHS', 'RULE_NAMES', 'STYLE', 'TourSettings', 'TourPlan',
            'EvaluationSet', 'evaluation_set', 'answers_and_kl', 'evaluate_policy', 'reward_records',
-           'reward_model_records', 'reward_model_report', 'stage_folder', 'run_stage', 'timed', 'run_tour', 'hardware',
-           'make_report', 'rows_of_table', 'table_text', 'loss_figure', 'smooth', 'share_figure', 'ppo_figure',
-           'conclusion', 'html_rows', 'page', 'main']
+           'reward_model_records', 'reward_model_report', 'stage_folder', 'run_stage', 'timed', 'run_tour',
+           'stage_evaluation', 'hardware', 'make_report', 'rows_of_table', 'table_text', 'loss_figure', 'smooth',
+           'share_figure', 'ppo_figure', 'conclusion', 'html_rows', 'page', 'main']
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #0d6efbe3
 import html
@@ -46,27 +46,27 @@ from .training.checkpointing import finished_report
 class TourSettings:
     "The whole pipeline on the embedded couplets, with one report."
     out: str = opt("runs/tour", "run folder to write; must be empty or new unless --resume")
-    quick: bool = opt(False, "everything in small, in about a minute: for tests, not for verse")
+    quick: bool = opt(False, "a toy model and few steps, about a minute: for tests, not for verse")
     model: str = opt("", "size to start from, such as glm-tiny; default: llama-tiny, with --quick llama-nano")
     seed: int = opt(0, "random seed of every stage")
-    split: str = opt("test", "held-out couplets that are asked: test, or dev while tuning")
+    split: str = opt("test", "held-out couplets of the evaluation set: test, or dev while tuning")
     device: str = opt("auto", "auto, cpu or cuda")
-    resume: bool = opt(False, "go on where a stopped tour in --out left off")
+    resume: bool = opt(False, "continue a stopped tour in --out")
 
 
 @dataclass(frozen=True)
 class TourPlan:
-    "How much of everything."
+    "The size of a tour: model, options of each stage, and how much is sampled and evaluated."
     model: str = "llama-tiny"
     pretrain: dict = None
     sft: dict = None
     reward: dict = None
     ppo: dict = None
-    rule: dict = None          # what the rule-reward run changes
-    learnt: dict = None        # what the learnt-reward run changes
+    rule: dict = None          # options of the run with the rule reward
+    learnt: dict = None        # options of the run with the learnt reward
     sampled: int = 4000        # training prompts answered by the SFT model, as negatives for the reward model
-    asked: int = 400           # held-out upper lines asked after each stage
-    judged: int = 1200         # held-out couplets on which the reward model is tested
+    asked: int = 400           # held-out upper lines answered after each stage
+    reward_pairs: int = 1200   # held-out pairs on which the reward model is tested
 
 
 RULE_REWARD = "zhrlhf.data.couplets:rule_reward"
@@ -81,7 +81,7 @@ FULL = TourPlan(
               critic_learning_rate=3e-3),
     learnt=dict(kl_coef=0.02))
 QUICK = TourPlan(
-    model="llama-nano", sampled=200, asked=60, judged=200,
+    model="llama-nano", sampled=200, asked=60, reward_pairs=200,
     pretrain=dict(max_steps=30, save_steps=10, eval_steps=10, learning_rate=1e-2, warmup_steps=5),
     sft=dict(max_steps=60, save_steps=20, eval_steps=20, learning_rate=1e-2, warmup_steps=5),
     reward=dict(max_steps=20, save_steps=10, warmup_steps=5),
@@ -91,7 +91,7 @@ QUICK = TourPlan(
 # %% ../nbs/05_rlhf/516_tour.ipynb #d71576ae
 @dataclass(frozen=True)
 class EvaluationSet:
-    "What every policy is asked: couplets, their records, and how to sample."
+    "What every policy is evaluated on: couplets, their records, and how to sample."
     pairs: tuple
     records: tuple
     seed: int
@@ -99,12 +99,12 @@ class EvaluationSet:
     sampling: Sampling = Sampling(max_new_tokens=12)
 
     def human(self):
-        "The shares of the poets' own lower lines."
+        "The share of the poets' own lower lines that keep each rule."
         return couplets.rule_shares([(p.upper, p.lower) for p in self.pairs])
 
 
 def evaluation_set(settings, plan):
-    "The exam of a tour: the first `asked` couplets of the held-out split, in the corpus's fixed order."
+    "The evaluation set of a tour: the first `asked` couplets of the held-out split, in the corpus's fixed order."
     pairs = tuple(couplets.load(settings.split)[:plan.asked])
     records = tuple(Record(f"上联：{p.upper}", (Answer(p.lower, 1.0),), "下联：") for p in pairs)
     return EvaluationSet(pairs, records, settings.seed, pick_device(settings.device))
@@ -112,59 +112,62 @@ def evaluation_set(settings, plan):
 
 @torch.no_grad()
 def answers_and_kl(policy, reference, tokenizer, eval_set, batch_size=200):
-    "Answer texts for the exam and, with a reference, the mean KL of an answer in nats."
+    "Answer texts for the evaluation set and, with a reference, the mean KL in nats per answer (else 0)."
     examples = prompt_examples(policy, tokenizer, eval_set.records, 64)
     batch = rollout(policy, tokenizer, examples, eval_set.sampling, batch_size, eval_set.seed)
-    kl = 0.0 if reference is None else kl_terms(response_logprobs(policy, batch),
-                                                response_logprobs(reference, batch))[0].sum().item()
+    kl = 0.0
+    if reference is not None:
+        kl = kl_terms(response_logprobs(policy, batch), response_logprobs(reference, batch))[0].sum().item()
     return ["".join(t) for t in response_texts(tokenizer, batch)], kl / len(examples)
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #94a75405
 def evaluate_policy(folder, eval_set, reference=None):
-    "Examines the policy of a finished stage; returns shares with intervals, cross-entropy, KL and the answers."
+    "Evaluates the policy of a finished stage: rule shares with intervals, cross-entropy, KL and the answers."
     policy, tokenizer = load_model(folder).to(eval_set.device).eval(), load_tokenizer(folder)
-    judge = load_model(reference).to(eval_set.device).eval() if reference else None
-    texts, kl = answers_and_kl(policy, judge, tokenizer, eval_set)
+    frozen = load_model(reference).to(eval_set.device).eval() if reference else None
+    texts, kl = answers_and_kl(policy, frozen, tokenizer, eval_set)
     human = answer_examples(policy, tokenizer, eval_set.records, [p.lower for p in eval_set.pairs], 64)
     shares = couplets.rule_shares([(p.upper, t) for p, t in zip(eval_set.pairs, texts)])
-    return {"shares": shares, "intervals": {rule: list(wilson(round(s * len(texts)), len(texts))) for rule,
-                                            s in shares.items()},
+    intervals = {rule: list(wilson(round(share * len(texts)), len(texts))) for rule, share in shares.items()}
+    return {"shares": shares, "intervals": intervals,
             "cross_entropy": mean_cross_entropy(policy, sorted_batches(human, tokenizer.pad_token_id)),
             "kl": kl if reference else 0.0, "answers": texts}
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #0451819a
 def reward_records(sft_folder, plan, eval_set):
-    """Training records of the reward model: human line 1; another couplet's line and the SFT model's own sample 0;
-    another length −1."""
+    """Training records of the reward model. Scores: the human line 1; another couplet's line and the SFT model's own
+    sample 0; a line of another length −1."""
     records = couplet_records("train", eval_set.seed)
     policy, tokenizer = load_model(sft_folder).to(eval_set.device), load_tokenizer(sft_folder)
     samples = generate(policy, tokenizer, records[:plan.sampled], eval_set.sampling, seed=eval_set.seed, specials=True)
-    own = [[Answer(s, 0.0)] if s and s != r.best() else [] for s,
-           r in zip(samples, records)] + [[]] * (len(records) - len(samples))
-    return [replace(r, answers=(*r.answers[:2], *mine, *(r.answers[3:] if n % 8 == 0 else ()))) for n,
-            (r, mine) in enumerate(zip(records, own))]
+    own = [[Answer(text, 0.0)] if text and text != r.best() else [] for text, r in zip(samples, records)]
+    own += [[]] * (len(records) - len(samples))
+    return [replace(r, answers=(*r.answers[:2], *sampled, *(r.answers[3:] if n % 8 == 0 else ())))
+            for n, (r, sampled) in enumerate(zip(records, own))]
 
 
 def reward_model_records(settings, plan):
     "Held-out records for the reward model: the human line and one line of another couplet, of the same length."
-    return [replace(r, answers=r.answers[:2]) for r in couplet_records(settings.split, settings.seed)[:plan.judged]]
+    records = couplet_records(settings.split, settings.seed)[:plan.reward_pairs]
+    return [replace(r, answers=r.answers[:2]) for r in records]
 
-
-def reward_model_report(folder, settings, plan, eval_set, looks):
-    "The reward model on held-out pairs, and its mean score of every policy's answers and of the human lines."
+# %% ../nbs/05_rlhf/516_tour.ipynb #89b36344
+def reward_model_report(folder, settings, plan, eval_set, evaluations):
+    "Accuracy of the reward model on held-out pairs, and its mean score of every policy's answers and the human lines."
     model, tokenizer = load_reward_model(folder).to(eval_set.device), load_tokenizer(folder)
     pairs = record_pairs(model, tokenizer, reward_model_records(settings, plan), 64)
     accuracy = reward.pair_accuracy(model, tokenizer, pairs)
-    texts = {"human": [p.lower for p in eval_set.pairs], **{name: seen["answers"] for name, seen in looks.items()}}
-    scores = {name: reward.score_records(model, tokenizer, eval_set.records, lines, 64).mean().item() for name,
-              lines in texts.items()}
+    texts = {"human": [p.lower for p in eval_set.pairs],
+             **{name: found["answers"] for name, found in evaluations.items()}}
+    scores = {name: reward.score_records(model, tokenizer, eval_set.records, lines, 64).mean().item()
+              for name, lines in texts.items()}
     return {**accuracy, "pairs": len(pairs), "interval": list(wilson(accuracy["accuracy"] * len(pairs), len(pairs))),
             "mean_scores": scores}
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #370fd63d
 TOUR_STAGES = ("pretrain", "sft", "reward", "ppo-rule", "ppo-learnt")
 POLICIES = ("pretrain", "sft", "ppo-rule", "ppo-learnt")
-# lie in the tour's own folder, which may be moved before it is resumed
+# options that may change on resume: these paths lie in the tour's own folder, which may have been moved
 PATHS = ("model", "data", "eval_data", "reward_model")
 
 
@@ -174,7 +177,7 @@ def stage_folder(out, name):
 
 
 def run_stage(name, settings, plan, eval_set):
-    "Trains one stage in its folder; stages find each other's folders by name."
+    "Trains one stage in its folder and returns its report; stages find each other's folders by name."
     out = {n: stage_folder(settings.out, n) for n in TOUR_STAGES}
     common = dict(out=str(out[name]), seed=settings.seed, device=settings.device, resume=True)
     if name == "pretrain":
@@ -194,7 +197,7 @@ def run_stage(name, settings, plan, eval_set):
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #dfadba5c
 def timed(out, name, work):
-    "Runs `work()` and adds its seconds to timing.json under `name`; what a killed process spent is not counted."
+    "Runs `work()` and adds its seconds to timing.json under `name`; the time of a killed process is not counted."
     path, start = Path(out) / "timing.json", time.perf_counter()
     result = work()
     seconds = read_json(path) if path.exists() else {}
@@ -208,27 +211,31 @@ def run_tour(settings):
         raise UserError(f"--split {settings.split}: say test, or dev while tuning")
     plan = QUICK if settings.quick else FULL
     plan = replace(plan, model=settings.model or plan.model)
-    # whatever is wrong with the data or the device shows before anything is written
-    eval_set = evaluation_set(settings, plan)
+    eval_set = evaluation_set(settings, plan)  # wrong data or a wrong device fail here, before anything is written
     out = open_run(settings.out, settings, settings.resume, free=("device",))
     if finished_report(out):
         return finished_report(out)
-    stages, looks = {}, {}
+    stages, evaluations = {}, {}
     for name in TOUR_STAGES:
         stages[name] = timed(out, name, lambda: run_stage(name, settings, plan, eval_set))
-        seen = stage_folder(out, name) / "look.json"
         if name in POLICIES:
-            if not seen.exists():
-                reference = stage_folder(out, "sft") if name.startswith("ppo") else None
-                write_json(seen, timed(out, "looking",
-                                       lambda: evaluate_policy(stage_folder(out, name), eval_set, reference)))
-            looks[name] = read_json(seen)
-    judge = timed(out, "looking", lambda: reward_model_report(stage_folder(out, "reward"), settings, plan, eval_set,
-                                                              looks))
-    report = make_report(settings, plan, eval_set, stages, looks, judge)
+            evaluations[name] = stage_evaluation(out, name, eval_set)
+    scored = timed(out, "evaluation", lambda: reward_model_report(stage_folder(out, "reward"), settings, plan, eval_set,
+                                                                  evaluations))
+    report = make_report(settings, plan, eval_set, stages, evaluations, scored)
     write_text(out / "report.html", page(out, report))
     write_json(out / "report.json", report)
     return report
+
+
+def stage_evaluation(out, name, eval_set):
+    "The evaluation of a stage's policy, kept in its folder as evaluation.json."
+    path = stage_folder(out, name) / "evaluation.json"
+    if not path.exists():
+        reference = stage_folder(out, "sft") if name.startswith("ppo") else None
+        write_json(path, timed(out, "evaluation",
+                               lambda: evaluate_policy(stage_folder(out, name), eval_set, reference)))
+    return read_json(path)
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #9ae23b82
 def hardware():
@@ -238,22 +245,21 @@ def hardware():
     return {"cpu": names[0] if names else platform.processor(), "cores": os.cpu_count()}
 
 
-def make_report(settings, plan, eval_set, stages, looks, judge):
-    "All figures of a tour; everything outside `machine` is the same for the same seed on the same machine."
-    human, short = eval_set.human(), {name: {k: v for k, v in seen.items() if k != "answers"} for name,
-                                      seen in looks.items()}
+def make_report(settings, plan, eval_set, stages, evaluations, scored):
+    "All numbers of a tour; everything outside `machine` is the same for the same seed on the same machine."
+    short = {name: {k: v for k, v in found.items() if k != "answers"} for name, found in evaluations.items()}
     return {"seed": settings.seed, "quick": settings.quick, "split": settings.split, "asked": len(eval_set.pairs),
-            "human": human,
-            "stages": {name: {**stages[name], **short.get(name, {})} for name in TOUR_STAGES}, "reward_model": judge,
-            "answers": [{"upper": p.upper, "human": p.lower, **{name: looks[name]["answers"][i] for name in POLICIES}}
+            "human": eval_set.human(),
+            "stages": {name: {**stages[name], **short.get(name, {})} for name in TOUR_STAGES}, "reward_model": scored,
+            "answers": [{"upper": p.upper, "human": p.lower,
+                         **{name: evaluations[name]["answers"][i] for name in POLICIES}}
                         for i, p in enumerate(eval_set.pairs[:10])],
             "machine": {"seconds": read_json(Path(settings.out) / "timing.json"), "threads": torch.get_num_threads(),
                         **hardware(), **versions()}}
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #70396618
 RULE_NAMES = {"same_length": "same length", "no_shared": "none of upper", "no_repeat": "none twice",
-              "tones_opposed": "tones opposed",
-         "level_end": "level end", "all_five": "all five"}
+              "tones_opposed": "tones opposed", "level_end": "level end", "all_five": "all five"}
 
 
 def rows_of_table(report):
@@ -263,8 +269,7 @@ def rows_of_table(report):
     for name in POLICIES:
         s = report["stages"][name]
         rows.append([name, *(f"{s['shares'][r]:.2f}" for r in RULE_NAMES), f"{s['cross_entropy']:.2f}",
-                     f"{s['kl']:.1f}",
-                     f"{scores[name]:+.2f}", f"{seconds.get(name, 0):.0f}"])
+                     f"{s['kl']:.1f}", f"{scores[name]:+.2f}", f"{seconds.get(name, 0):.0f}"])
     rows.insert(3, ["reward model", *[""] * len(RULE_NAMES), "", "", "", f"{seconds.get('reward', 0):.0f}"])
     rows.append(["human lines", *(f"{report['human'][r]:.2f}" for r in RULE_NAMES), "", "", f"{scores['human']:+.2f}",
                  ""])
@@ -273,12 +278,12 @@ def rows_of_table(report):
 
 def table_text(report):
     "The result table and ten answered upper lines as plain text."
-    rows, judge = rows_of_table(report), report["reward_model"]
+    rows, scored = rows_of_table(report), report["reward_model"]
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     lines = ["  ".join(cell.rjust(w) if c else cell.ljust(w) for c, (cell, w) in enumerate(zip(row, widths)))
              for row in rows]
-    low, high = judge["interval"]
-    lines += ["", f"reward model: the human line wins in {judge['accuracy']:.3f} of {judge['pairs']} held-out pairs "
+    low, high = scored["interval"]
+    lines += ["", f"reward model: the human line wins in {scored['accuracy']:.3f} of {scored['pairs']} held-out pairs "
               f"(95 % {low:.3f}–{high:.3f})", "", conclusion(report), ""]
     for a in report["answers"]:
         lines.append(f"{a['upper']}   pretrain {a['pretrain']}   sft {a['sft']}   ppo-rule {a['ppo-rule']}   "
@@ -290,25 +295,25 @@ def loss_figure(out):
     "Training and held-out loss of pretraining and SFT, and the reward model's accuracy, side by side."
     axes = panels(3, width=3.6)
     for ax, name in zip(axes, TOUR_STAGES):
-        rows, measure = read_metrics(stage_folder(out, name)
-                                     / "metrics.jsonl"), "accuracy" if name == "reward" else "loss"
+        accuracy = name == "reward"
+        rows, measure = read_metrics(stage_folder(out, name) / "metrics.jsonl"), "accuracy" if accuracy else "loss"
         series = {f"{name}, training": smooth([(r["step"], r[measure]) for r in rows])}
         if any(f"eval/{measure}" in r for r in rows):
             series["held-out"] = [(r["step"], r[f"eval/{measure}"]) for r in rows if f"eval/{measure}" in r]
-        curves(series, ylabel="pairs ranked right" if name == "reward" else "nats per token", baseline={"chance": 0.5}
-               if name == "reward" else None, ax=ax)
+        curves(series, ylabel="accuracy on pairs" if accuracy else "nats per token",
+               baseline={"chance": 0.5} if accuracy else None, ax=ax)
         ax.set_title(name)
     return axes[0].figure
 
 
 def smooth(points, window=10):
-    "The mean over the last `window` points, so that a curve can be read."
-    return [(x, sum(y for _, y in points[max(0, i - window + 1):i + 1]) / min(i + 1, window)) for i,
-            (x, _) in enumerate(points)]
+    "The running mean over the last `window` points."
+    return [(x, sum(y for _, y in points[max(0, i - window + 1):i + 1]) / min(i + 1, window))
+            for i, (x, _) in enumerate(points)]
 
 
 def share_figure(report):
-    "The five shares and all five after every stage, with 95 % intervals and the human line."
+    "The share of lines that keep each rule, and all five, after every stage, with 95 % intervals and the poets' lines."
     return bars({n: [report["stages"][n]["shares"][r] for r in RULE_NAMES] for n in POLICIES},
                 list(RULE_NAMES.values()),
                 errors={n: [tuple(report["stages"][n]["intervals"][r]) for r in RULE_NAMES] for n in POLICIES},
@@ -321,38 +326,40 @@ def ppo_figure(out):
     axes = panels(3, width=3.6)
     for ax, runs, measure, label in [(axes[0], ["ppo-rule"], "score", "rule reward"),
                                      (axes[1], ["ppo-learnt"], "score", "learnt reward"),
-                                     (axes[2], ["ppo-rule", "ppo-learnt"], "kl", "KL, nats an answer")]:
+                                     (axes[2], ["ppo-rule", "ppo-learnt"], "kl", "KL, nats per answer")]:
         rows = {n: [r for r in read_metrics(stage_folder(out, n) / "metrics.jsonl") if "score" in r] for n in runs}
         curves({n: list(enumerate((r[measure] for r in rows[n]), 1)) for n in runs}, ylabel=label, xlabel="update",
-               ax=ax,
-               baseline={"human": 0.0} if label == "learnt reward" else None)
+               baseline={"human": 0.0} if label == "learnt reward" else None, ax=ax)
     return axes[0].figure
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #eed94052
 def conclusion(report):
-    "What the two PPO runs showed, said of this run's own figures."
-    scores, share = report["reward_model"]["mean_scores"], {n: report["stages"][n]["shares"]["all_five"]
-                                                            for n in POLICIES}
-    told = (f"On the rules PPO took the share of lines that keep all five from {share['sft']:.2f} to "
-            f"{share['ppo-rule']:.2f} (poets: {report['human']['all_five']:.2f}). "
-            f"On the learnt reward alone the mean score went from {scores['sft']:+.2f} to {scores['ppo-learnt']:+.2f} "
-            f"(poets: {scores['human']:+.2f}) and the share from {share['sft']:.2f} to {share['ppo-learnt']:.2f}. ")
+    "What the two PPO runs showed, from the numbers of this run."
+    scores = report["reward_model"]["mean_scores"]
+    share = {n: report["stages"][n]["shares"]["all_five"] for n in POLICIES}
+    summary = (f"On the rules PPO took the share of lines that keep all five from {share['sft']:.2f} to "
+               f"{share['ppo-rule']:.2f} (poets: {report['human']['all_five']:.2f}). "
+               f"On the learnt reward alone the mean score went from {scores['sft']:+.2f} to "
+               f"{scores['ppo-learnt']:+.2f} (poets: {scores['human']:+.2f}) and the share from {share['sft']:.2f} to "
+               f"{share['ppo-learnt']:.2f}. ")
     if scores["ppo-learnt"] > scores["human"] and share["ppo-learnt"] < share["sft"]:
-        return (told + "Better than the poets in the eyes of the reward model, worse by the rules: the reward is "
-                "hacked. Look at reward, KL, rules and cross-entropy side by side.")
+        return (summary + "The reward model prefers these lines to the poets', but they keep fewer rules: the reward "
+                "is hacked. Look at reward, KL, rules and cross-entropy side by side.")
     if scores["ppo-learnt"] > scores["sft"] and share["ppo-learnt"] < share["sft"]:
-        return (told + "The score rose while the lines got worse by the rules: the reward is being hacked, though it "
-                "has not passed the poets' mean.")
-    return told + "The reward model was not outwitted in this run."
+        return (summary + "The score rose while the lines got worse by the rules: the reward is being hacked, though "
+                "it has not passed the poets' mean.")
+    return summary + "The reward model was not hacked in this run."
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #5fec9523
-STYLE = """body{font:16px/1.6 system-ui,"Noto Sans CJK SC","Microsoft YaHei","PingFang SC",sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}
-table{border-collapse:collapse;margin:1em 0;font-size:14px}td,th{padding:.25em .7em;border-bottom:1px solid #ddd;text-align:right}
+STYLE = """body{font:16px/1.6 system-ui,"Noto Sans CJK SC","Microsoft YaHei","PingFang SC",sans-serif;\
+max-width:1000px;margin:2em auto;padding:0 1em;color:#222}
+table{border-collapse:collapse;margin:1em 0;font-size:14px}\
+td,th{padding:.25em .7em;border-bottom:1px solid #ddd;text-align:right}
 td:first-child,th:first-child{text-align:left}img{max-width:100%}h1,h2{font-weight:600}.note{color:#555}"""
 
 
 def html_rows(rows):
-    "A table from rows of texts, the first one the heading; everything is escaped."
+    "An HTML table from rows of texts, the first row as heading; everything is escaped."
     head, *body = [[html.escape(str(cell)) for cell in row] for row in rows]
     lines = ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body]
     return "<table><tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>" + "".join(lines) + "</table>"
@@ -360,24 +367,26 @@ def html_rows(rows):
 
 def page(out, report):
     "The report as one self-contained HTML page."
-    judge, answers = report["reward_model"], report["answers"]
+    scored, answers = report["reward_model"], report["answers"]
     columns = ["upper", "human", *POLICIES]
     shares, losses, ppos = (f'<img src="{figure_uri(figure)}" alt="">'
                             for figure in (share_figure(report), loss_figure(out), ppo_figure(out)))
     facts = ", ".join(f"{k} {v}" for k, v in report["machine"].items() if k != "seconds")
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>zhrlhf tour</title><style>{STYLE}</style>
 <h1>From raw verse to an aligned couplet writer</h1>
-<p>Seed {report['seed']}{', quick' if report['quick'] else ''}. {report['asked']} upper lines of the {report['split']} split, which no stage has seen, are answered at temperature 1 after every stage.
+<p>Seed {report['seed']}{', quick' if report['quick'] else ''}. After every stage the policy answers \
+{report['asked']} upper lines of the {report['split']} split, which no stage has seen, at temperature 1.
 Bars carry 95 % intervals; the black marks are the poets' own lines.</p>
 {html_rows(rows_of_table(report))}{shares}
 <h2>Ten upper lines</h2>{html_rows([columns, *([a[c] for c in columns] for a in answers)])}
 <h2>Learning curves</h2>{losses}
-<p>Reward model: the human line beats a same-length line of another couplet in {judge['accuracy']:.3f} of {judge['pairs']} held-out pairs (95 % {judge['interval'][0]:.3f}–{judge['interval'][1]:.3f}; chance 0.5).</p>
+<p>Reward model: the human line beats a same-length line of another couplet in {scored['accuracy']:.3f} of \
+{scored['pairs']} held-out pairs (95 % {scored['interval'][0]:.3f}–{scored['interval'][1]:.3f}; chance 0.5).</p>
 <h2>PPO: reward and KL</h2>{ppos}
 <p>{html.escape(conclusion(report))}</p>
 <p class="note">{html.escape(facts)}; seconds: {html.escape(str(report['machine']['seconds']))}</p></html>"""
 
-
+# %% ../nbs/05_rlhf/516_tour.ipynb #770922f2
 def main(argv=None):
     "The command line of `tour`."
     settings = parse(TourSettings, argv)

@@ -12,7 +12,7 @@ import sys
 
 # %% ../../nbs/10_tools/1001_errors.ipynb #e5384bd5
 class UserError(Exception):
-    "A mistake in what we were given; its message is the one line the user reads, with the fix"
+    "A mistake of the user; its message is the one line that the user reads, with the fix"
 
 # %% ../../nbs/10_tools/1001_errors.ipynb #b425d8d0
 DISK_TROUBLE = {errno.ENOSPC: "the disk is full; free some space",
@@ -22,11 +22,11 @@ DISK_TROUBLE = {errno.ENOSPC: "the disk is full; free some space",
                 errno.EROFS: "the file system is read-only; choose another folder"}
 
 
-def _speaker():
-    """How this process begins its line.
+def _prefix():
+    """The beginning of this process's error line; None if it should stay silent.
 
-    Copies that a launcher started read the same options: the first of each machine speaks, and after they have joined,
-    all"""
+    A launcher starts several processes with the same options, so all make the same mistake: only the first process of
+    each machine reports it. Once the processes have joined a group, each reports its own errors."""
     rank, group = os.environ.get("RANK", "0"), sys.modules.get("torch.distributed")
     joined = group is not None and group.is_available() and group.is_initialized()
     if joined or os.environ.get("LOCAL_RANK", "0") == "0":
@@ -35,24 +35,25 @@ def _speaker():
 
 
 def _stop(line, code):
-    "Say one line on stderr and leave with `code`"
-    speaker = _speaker()
-    if speaker:
-        print(f"{speaker}: " + " ".join(line.split()), file=sys.stderr)
+    "Print one line on stderr and exit with `code`"
+    prefix = _prefix()
+    if prefix:
+        print(f"{prefix}: " + " ".join(line.split()), file=sys.stderr)
     sys.exit(code)
 
 # %% ../../nbs/10_tools/1001_errors.ipynb #9966dd94
 def run_main(main, argv=None):
-    """Call `main(argv)`; a `UserError` or a disk failure becomes one line and exit code 2, Ctrl-C exit code 130, a
-    closed pipe 141 without a word"""
+    """Call `main(argv)`; a `UserError` or a disk failure becomes one line and exit code 2.
+
+    Ctrl-C gives exit code 130, a closed pipe 141 and no message."""
     try:
         return main(argv)
     except UserError as error:
         _stop(str(error), 2)
     except KeyboardInterrupt:
         _stop("interrupted", 130)
-    except BrokenPipeError:  # the reader went away, as in `… | head`: nobody is there to be told
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own last flush would complain
+    except BrokenPipeError:  # the reader has closed the pipe, as in `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python's last flush prints an error
         sys.exit(141)
     except OSError as error:
         if error.errno not in DISK_TROUBLE:

@@ -17,12 +17,12 @@ from pathlib import Path
 from .errors import UserError
 
 # %% ../../nbs/10_tools/1002_files.ipynb #7faefdd7
-def _beside(path):
+def _temporary_path(path):
     "A fresh hidden name in the folder of `path`"
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
-def _flush(path):
+def _fsync(path):
     "Make the operating system put the file or folder `path` on the disk"
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -33,10 +33,10 @@ def _flush(path):
 # %% ../../nbs/10_tools/1002_files.ipynb #c6c3bb42
 @contextmanager
 def _atomic_file(path):
-    "Yield a binary file; it becomes `path` when the block ends well, and vanishes otherwise"
+    "Yield a binary file; it becomes `path` when the block succeeds, and is deleted otherwise"
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temp = _beside(path)
+    temp = _temporary_path(path)
     try:
         with open(temp, "xb") as file:
             yield file
@@ -45,10 +45,10 @@ def _atomic_file(path):
         os.replace(temp, path)
     except BaseException as error:
         temp.unlink(missing_ok=True)
-        if isinstance(error, OSError) and not error.filename:  # a full disk does not say which file it was
+        if isinstance(error, OSError) and not error.filename:  # the error of a full disk names no file
             error.filename = str(path)
         raise
-    _flush(path.parent)
+    _fsync(path.parent)
 
 # %% ../../nbs/10_tools/1002_files.ipynb #ca2f4d32
 def write_bytes(path, data):
@@ -62,8 +62,8 @@ def write_text(path, text):
     write_bytes(path, text.encode("utf-8"))
 
 
-def _dumps(obj, **how):
-    return json.dumps(obj, ensure_ascii=False, allow_nan=False, **how)
+def _dumps(obj, **options):
+    return json.dumps(obj, ensure_ascii=False, allow_nan=False, **options)
 
 
 def write_json(path, obj):
@@ -72,7 +72,7 @@ def write_json(path, obj):
 
 
 def write_jsonl(path, rows):
-    "Write one JSON object a line, atomically; `rows` may be a generator"
+    "Write one JSON object per line, atomically; `rows` may be a generator"
     with _atomic_file(path) as file:
         for row in rows:
             file.write((_dumps(row) + "\n").encode("utf-8"))
@@ -114,8 +114,9 @@ def read_json(path):
 
 
 def read_jsonl(path, numbered=False):
-    """Yield the objects of a JSON-lines file, with their line numbers if `numbered`; blank lines are passed over,
-    errors name file and line"""
+    """Yield the objects of a JSON-lines file, with their line numbers if `numbered`; blank lines are skipped.
+
+    Errors name file and line."""
     with _open(path) as file:
         for number, line in enumerate(file, 1):
             line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
@@ -128,8 +129,8 @@ def read_jsonl(path, numbered=False):
 
 # %% ../../nbs/10_tools/1002_files.ipynb #66cf9327
 def _swap(new, path):
-    "Put the folder `new` in the place of `path`, whose old content is deleted last"
-    old = _beside(path)
+    "Replace the folder `path` by the folder `new`; the old content is deleted last"
+    old = _temporary_path(path)
     if path.exists():
         os.replace(path, old)
     try:
@@ -138,26 +139,26 @@ def _swap(new, path):
         if old.exists():
             os.replace(old, path)
         raise
-    _flush(path.parent)
+    _fsync(path.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 # %% ../../nbs/10_tools/1002_files.ipynb #56d829ca
 @contextmanager
 def atomic_folder(path):
-    "Yield an empty folder; it becomes `path` when the block ends well, otherwise the old `path` stays"
+    "Yield an empty folder; it becomes `path` when the block succeeds, otherwise the old `path` stays"
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: a folder is to be written here, but a file has this name; move it away")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temp = _beside(path)
+    temp = _temporary_path(path)
     temp.mkdir()
     try:
         yield temp
         for file in temp.rglob("*"):
-            _flush(file)
+            _fsync(file)
         _swap(temp, path)
     except BaseException as error:
         shutil.rmtree(temp, ignore_errors=True)
-        if "os error 28" in str(error):  # safetensors and tokenizers write from Rust and raise their own kind of error
+        if "os error 28" in str(error):  # safetensors and tokenizers write from Rust and raise errors of their own
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
         raise

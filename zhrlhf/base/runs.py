@@ -33,8 +33,10 @@ def seed_all(seed):
 
 # %% ../../nbs/10_tools/1004_runs.ipynb #22c755cb
 def quiet_libraries():
-    """Keeps two libraries from talking over a stage's own progress bar: loading bars, DeepSpeed's note that a CPU is a
-    CPU, and a search for pad ids in packed rows."""
+    """Switches off messages of transformers and DeepSpeed that would break a stage's progress bar.
+
+    They are the loading bars, DeepSpeed's note that the accelerator is a CPU, and a warning about pad ids that is wrong
+    for packed rows."""
     from transformers.utils import logging as transformers_logging
     transformers_logging.disable_progress_bar()
     unwanted = {"DeepSpeed": "Setting accelerator to",
@@ -46,8 +48,9 @@ def quiet_libraries():
 
 
 def reuse_freed_memory():
-    """Lets the C library keep freed memory for the next step: giving large blocks back and fetching them again, page by
-    page, costs time in every step. No effect where that library is not glibc."""
+    """Lets the C library keep freed memory for the next step.
+
+    Without it, large blocks are given back and fetched again, page by page, in every step. No effect without glibc."""
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if hasattr(libc, "gnu_get_libc_version"):
         libc.mallopt(-4, 0)          # M_MMAP_MAX: large blocks come from the heap
@@ -55,7 +58,7 @@ def reuse_freed_memory():
 
 # %% ../../nbs/10_tools/1004_runs.ipynb #8f0c8037
 def versions():
-    "The versions that decide a result: Python, this package, and the libraries below it"
+    "The versions that decide a result: of Python, of this package, and of the libraries it uses"
     import zhrlhf
     found = {"python": platform.python_version(), "zhrlhf": zhrlhf.__version__}
     for name in ("torch", "transformers", "tokenizers", "numpy", "peft", "deepspeed"):
@@ -67,13 +70,13 @@ def versions():
 
 # %% ../../nbs/10_tools/1004_runs.ipynb #b2d23619
 def _recorded(settings, free):
-    "What config.json keeps of `settings`: every option that may not change on resume, as JSON would give it back"
+    "What config.json keeps of `settings`: every option that may not change on resume, as JSON gives it back"
     kept = {k: v for k, v in asdict(settings).items() if k not in ("out", "resume", *free)}
     return json.loads(_dumps(kept, default=str))
 
 
 def _check_same(out, now):
-    "Refuse to continue a run with settings other than those it was started with"
+    "Refuse to continue a run with other settings than it was started with"
     if not (out / "config.json").is_file():
         raise UserError(f"{out}: not a run folder, it holds files but no config.json; choose another --out")
     then = read_json(out / "config.json")
@@ -83,14 +86,15 @@ def _check_same(out, now):
         raise UserError(f"{out}: was started with other settings: {', '.join(changed)}; give the recorded ones, or "
                         f"another --out")
 
-# %% ../../nbs/10_tools/1004_runs.ipynb #057d10a2
-# what a run leaves that never began: settings, versions, tokenised text
+# %% ../../nbs/10_tools/1004_runs.ipynb #0bf3975c
+# what a run that stopped before its first step leaves: settings, versions, tokenised text
 BEFORE_BEGIN = {"config.json", "versions.json", "tokens"}
 
 
 def open_run(out, settings, resume=False, free=()):
-    """Make the run folder `out`, record the settings in config.json; out, resume and the `free` ones may change on
-    resume"""
+    """Make the run folder `out` and record the settings in config.json.
+
+    The options `out`, `resume` and those named in `free` may change on resume."""
     out, now = Path(out), _recorded(settings, free)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -103,9 +107,9 @@ def open_run(out, settings, resume=False, free=()):
         else:
             write_json(out / "config.json", now)
         write_json(out / "versions.json", versions())
-        for left in [*out.glob(".*.tmp"), *out.glob("tokens/.*.tmp")]:  # half-written, by a run that was killed
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        for path in [*out.glob(".*.tmp"), *out.glob("tokens/.*.tmp")]:  # half-written by a run that was killed
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     except OSError as error:
-        raise UserError(f"{out}: cannot be used as run folder, {(error.strerror or str(error)).lower()}; choose "
-                        f"another --out") from None
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{out}: cannot be used as run folder, {reason}; choose another --out") from None
     return out

@@ -92,7 +92,7 @@ def _one_bad(error):
     return "\udcff", error.end
 
 # %% ../../nbs/09_corpora/903_decoding.ipynb #ab300d06
-codecs.register_error("zhrlhf.bad", _one_bad)
+codecs.register_error("zhrlhf_bad", _one_bad)
 
 
 def utf8_blocks(stream, say):
@@ -105,7 +105,7 @@ def utf8_blocks(stream, say):
             encoding = detect(block if len(block) < CHUNK else block[:block.rfind(b"\n") + 1] or block)
         if encoding in SHOWN and decoder is None:
             say(f"read as {SHOWN[encoding]}")
-            decoder = codecs.getincrementaldecoder(encoding)("zhrlhf.bad")
+            decoder = codecs.getincrementaldecoder(encoding)("zhrlhf_bad")
         yield decoder.decode(block).encode("utf-8", "surrogateescape") if decoder else block
     if decoder:
         yield decoder.decode(b"", True).encode("utf-8", "surrogateescape")
@@ -129,7 +129,8 @@ def mended(text):
 
 # %% ../../nbs/09_corpora/903_decoding.ipynb #53148cdc
 DIRT = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\xa0\xad\u034f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff&]")
+    "[\x00-\x08\x0b-\x1f\x7f-\xa0\xad\u034f\u061c\u180e\u200b-\u200f\u2028-"
+    "\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff&]")
 ENTITY = re.compile("&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 PICTURE = "\u2600-\u27bf\ufe0f\U0001f000-\U0001faff"
 

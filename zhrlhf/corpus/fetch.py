@@ -198,7 +198,8 @@ def _wanted(names, remotes, out):
 def _list(remotes, out):
     "Print what there is, a paragraph each"
     for remote in remotes.values():
-        print(f"{remote.name:<16}{f'{remote.about / 1e6:,.0f} MB' if remote.about else 'by hand':>9}  {remote.file}; licence: {remote.licence}")
+        size = f"{remote.about / 1e6:,.0f} MB" if remote.about else "by hand"
+        print(f"{remote.name:<16}{size:>9}  {remote.file}; licence: {remote.licence}")
         print(f"{'':<27}{remote.address or remote.by_hand.format(out=out)}")
 
 # %% ../../nbs/09_corpora/912_fetch.ipynb #ae1f553e

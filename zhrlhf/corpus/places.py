@@ -69,7 +69,9 @@ def _collected(collection, folders, name):
 # %% ../../nbs/09_corpora/907_places.ipynb #6182f9cd
 @lru_cache(maxsize=1 << 16)
 def owner(parts):
-    "(corpus, tag) of the file with these names, (None, \"\") if it belongs to none of the six; the tag is its book or collection."
+    """(corpus, tag) of the file with these names, (None, "") if it belongs to none of the six.
+
+    The tag is its book or collection."""
     *folders, name = (part.lower() for part in parts)
     if name in OUTPUTS.values():
         return None, ""

@@ -18,42 +18,44 @@ from .batches import Example, IGNORE
 from .prompts import end_id, present_ids, role_id
 
 # %% ../../nbs/03_models/304_infilling.ipynb #04252f08
-MASKED_SHARE = 0.15              # of a text's tokens that spans or sentences cover
-MEAN_SPAN, LONGEST_SPAN = 3, 39     # of a span: lengths are Poisson(3), restricted to 1 … 39
-SHORTEST_DOCUMENT_SPAN = 0.25              # of a text that the one span of the document task takes
-SPAN_NOISE = 0.1               # of a span's input tokens that are hidden, where there is a token for it
+MASKED_SHARE = 0.15                   # of a text's tokens that spans or sentences cover
+MEAN_SPAN, LONGEST_SPAN = 3, 39       # span lengths are Poisson(3), restricted to 1 … 39
+SHORTEST_DOCUMENT_SPAN = 0.25         # of a text that the one span of the document task takes at least
+SPAN_NOISE = 0.1                      # of a span's input tokens that are hidden, where there is a token for it
 
-
+# %% ../../nbs/03_models/304_infilling.ipynb #0b4c6bba
 @dataclass(frozen=True)
 class Infilling:
-    """The special ids and the mixture of tasks of one family; what `spans` and `sentences` leave over is the document
-    task."""
-    start: int                      # opens a span in part B
-    end: int                        # ends it
-    mask: int                       # a blank for a span of a few tokens
-    sentence_mask: int              # for a whole sentence
-    whole_mask: int                 # for a large part of the document
+    """The special ids and the mixture of tasks of one family.
+
+    `spans` and `sentences` are shares of rows; the rest is the document task."""
+    start: int                        # opens a span in part B
+    end: int                          # ends it
+    mask: int                         # a blank for a span of a few tokens
+    sentence_mask: int                # for a whole sentence
+    whole_mask: int                   # for a large part of the document
     sentence_ends: frozenset = frozenset()
-    before: tuple[int, ...] = ()    # in front of the text
-    block: int | None = None        # hides an input token of a span, [dBLOCK]
-    spans: float = 0.4              # share of rows
+    before: tuple[int, ...] = ()      # in front of the text
+    block: int | None = None          # hides an input token of a span, [dBLOCK]
+    spans: float = 0.4                # share of rows
     sentences: float = 0.3
-    suffix_share: float = 0.5       # of the document rows, those whose span is the end of the text
-    counting: bool = False          # behind `whole_mask`, positions in the text go on counting
+    suffix_share: float = 0.5         # of the document rows, those whose span is the end of the text
+    counting: bool = False            # behind `whole_mask`, positions in the text go on counting
 
     def blank(self, task):
         "The id of a blank of a task."
         return {"spans": self.mask, "sentences": self.sentence_mask, "document": self.whole_mask}[task]
 
     @property
-    def layout_ids(self):
-        "The ids from which a model reads a row's layout; a text must not hold them."
+    def control_ids(self):
+        "The ids that structure a row; a text must not hold them."
         return {self.start, self.mask, self.sentence_mask, self.whole_mask}
 
 # %% ../../nbs/03_models/304_infilling.ipynb #43ab1d68
 def make_infilled(spec, ids, task, spans, order, hidden=()):
-    """The Example of a text with `spans` [(begin, end), …] from left to right taken out, written in `order`; inputs at
-    the places `hidden` are `spec.block`."""
+    """The Example of a text `ids` without its `spans` [(begin, end), …], which part B holds in `order`.
+
+    In part B the inputs at the indices `hidden` of the text are `spec.block`."""
     inputs, places, at = list(spec.before), [], 0
     for begin, end in spans:
         inputs += ids[at:begin]
@@ -66,7 +68,7 @@ def make_infilled(spec, ids, task, spans, order, hidden=()):
     for k in order:
         begin, end = spans[k]
         inputs += [spec.start, *(spec.block if i in hidden else ids[i] for i in range(begin, end))]
-        # at a start stands the label of the span before: its end
+        # at a start-of-piece the label is the end of the span before
         labels += [spec.end, *ids[begin:end]]
         text += [places[k]] * (1 + end - begin)
         blank += range(1, 2 + end - begin)
@@ -77,11 +79,11 @@ def make_infilled(spec, ids, task, spans, order, hidden=()):
     return Example(tuple(inputs), tuple(labels), (tuple(text), tuple(blank)))
 
 # %% ../../nbs/03_models/304_infilling.ipynb #6f3254b8
-def token_spans(size, most, rng):
-    """At most `most` spans [(begin, end), …] of a text of `size` tokens, from left to right, which cover SHARE of it
-    and never touch."""
+def token_spans(size, max_spans, rng):
+    """At most `max_spans` spans [(begin, end), …] of a text of `size` tokens, from left to right, which cover
+    MASKED_SHARE of it and never touch."""
     lengths, longest = [], max(1, min(LONGEST_SPAN, size // 2))
-    while sum(lengths) < MASKED_SHARE * size and len(lengths) < most:
+    while sum(lengths) < MASKED_SHARE * size and len(lengths) < max_spans:
         length = int(rng.poisson(MEAN_SPAN))
         if 1 <= length <= longest:
             lengths.append(length)
@@ -98,20 +100,21 @@ def sentences_of(ids, ends):
     return list(pairwise([0, *cuts, len(ids)]))
 
 
-def sentence_spans(ids, ends, most, rng):
-    """At most `most` whole sentences, from left to right, which cover SHARE of the text and never touch; none if the
-    text has but one."""
+def sentence_spans(ids, ends, max_spans, rng):
+    """At most `max_spans` whole sentences, from left to right, which cover MASKED_SHARE of the text and never touch;
+    none if the text has only one."""
     sentences, chosen, covered = sentences_of(ids, ends), set(), 0
     for k in rng.permutation(len(sentences)).tolist() if len(sentences) > 1 else ():
-        if covered < MASKED_SHARE * len(ids) and len(chosen) < most and not {k - 1, k + 1} & chosen:
+        if covered < MASKED_SHARE * len(ids) and len(chosen) < max_spans and not {k - 1, k + 1} & chosen:
             chosen.add(k)
             covered += sentences[k][1] - sentences[k][0]
     return [sentences[k] for k in sorted(chosen)]
 
 # %% ../../nbs/03_models/304_infilling.ipynb #a5dd64e7
 def document_span(size, suffix_share, rng):
-    """One span (begin, end) of LEAST of the text or more; with probability `suffix_share` it is the text's end, else
-    something follows it."""
+    """One span (begin, end) of SHORTEST_DOCUMENT_SPAN of the text or more.
+
+    With probability `suffix_share` it is the end of the text; otherwise some text follows it."""
     least = int(np.ceil(SHORTEST_DOCUMENT_SPAN * size))
     length = int(rng.integers(least, max(least, size - 2) + 1))
     visible = size - length
@@ -119,36 +122,38 @@ def document_span(size, suffix_share, rng):
     return begin, begin + length
 
 # %% ../../nbs/03_models/304_infilling.ipynb #c0c838a2
-def choose_spans(spec, ids, most, rng):
-    "The task, drawn from the mixture, and its spans, at most `most`."
+def choose_spans(spec, ids, max_spans, rng):
+    "The task, drawn from the mixture, and its spans, at most `max_spans`."
     draw = rng.random()
     if draw >= spec.spans + spec.sentences:
         return "document", [document_span(len(ids), spec.suffix_share, rng)]
-    if draw >= spec.spans and (found := sentence_spans(ids, spec.sentence_ends, most, rng)):
+    if draw >= spec.spans and (found := sentence_spans(ids, spec.sentence_ends, max_spans, rng)):
         return "sentences", found
-    return "spans", token_spans(len(ids), most, rng)
+    return "spans", token_spans(len(ids), max_spans, rng)
 
 
 def infill(spec, ids, rng, max_length):
-    """The Example, at most `max_length` long, of a text with blanks drawn from the numpy generator `rng`; the text is a
-    piece as `document_pieces` makes them."""
-    ids, most = tuple(ids), (max_length - len(spec.before) - len(ids) - 1) // 2
-    if not ids or most < 1 or spec.layout_ids & set(ids):
-        raise ValueError(f"a text of {len(ids)} tokens for a row of {max_length} is empty, too long or holds ids of "
-                         f"the layout; make it with `document_pieces`")
-    task, spans = choose_spans(spec, ids, most, rng)
+    """The Example, at most `max_length` long, of a text with blanks drawn from the numpy generator `rng`.
+
+    The text `ids` is a piece as `document_pieces` makes them."""
+    ids, max_spans = tuple(ids), (max_length - len(spec.before) - len(ids) - 1) // 2
+    if not ids or max_spans < 1 or spec.control_ids & set(ids):
+        raise ValueError(f"a text of {len(ids)} tokens for a row of {max_length} is empty, too long or holds "
+                         f"control ids; make it with `document_pieces`")
+    task, spans = choose_spans(spec, ids, max_spans, rng)
     noise = SPAN_NOISE if task == "spans" and spec.block is not None else 0
     hidden = set(np.flatnonzero(rng.random(len(ids)) < noise).tolist())
     return make_infilled(spec, ids, task, spans, rng.permutation(len(spans)).tolist(), hidden)
 
 # %% ../../nbs/03_models/304_infilling.ipynb #446cc56f
 def document_pieces(spec, ids, max_length):
-    """A text as nearly equal pieces, each with room for blanks in a row of `max_length`; ids of the layout are left
-    out. No piece for an empty text."""
+    """A text cut into nearly equal pieces, each with room for blanks in a row of `max_length`; none for an empty text.
+
+    Control ids are left out."""
     size = (max_length - len(spec.before) - 3) * 8 // 9  # the last end, one span, then one more for 16 tokens
     if size < 1:
         raise UserError(f"a row of {max_length} tokens has no room for a blank; allow at least {len(spec.before) + 5}")
-    ids = tuple(i for i in ids if i not in spec.layout_ids)
+    ids = tuple(i for i in ids if i not in spec.control_ids)
     count = -(-len(ids) // size)
     return [ids[len(ids) * k // count:len(ids) * (k + 1) // count] for k in range(count)]
 
@@ -157,11 +162,11 @@ def restore_text(spec, example):
     "The ids of the text that an infilled Example was made from."
     inputs, labels = example.input_ids, example.labels
     starts = [at for at, i in enumerate(inputs) if i == spec.start]
-    blanks = [at for at in range(starts[0]) if inputs[at] in spec.layout_ids]
+    blanks = [at for at in range(starts[0]) if inputs[at] in spec.control_ids]
     # positions may go on counting behind one blank
     places = [example.position_ids[0][at] for at in starts] if len(blanks) > 1 else blanks
-    spans = {place: labels[begin + 1:end] for place, (begin, end) in zip(places, pairwise([*starts, len(inputs) - 1]),
-                                                                         strict=True)}
+    limits = pairwise([*starts, len(inputs) - 1])
+    spans = {place: labels[begin + 1:end] for place, (begin, end) in zip(places, limits, strict=True)}
     return [i for at in range(len(spec.before), starts[0]) for i in spans.get(at, inputs[at:at + 1])]
 
 # %% ../../nbs/03_models/304_infilling.ipynb #515ac692
@@ -174,8 +179,7 @@ def _special_ids(tokenizer):
     ends = frozenset(i for piece, i in vocabulary.items() if piece[-1:] in {*SENTENCE_MARKS} or piece == "<n>")
     return {"start": role_id(tokenizer, "sop", "bos"), "end": end_id(tokenizer), "mask": role_id(tokenizer, "mask"),
             "sentence_mask": role_id(tokenizer, "smask", "mask"), "whole_mask": role_id(tokenizer, "gmask", "mask"),
-            "sentence_ends": ends,
-            "block": vocabulary.get("[dBLOCK]", vocabulary.get("<dBLOCK>"))}
+            "sentence_ends": ends, "block": vocabulary.get("[dBLOCK]", vocabulary.get("<dBLOCK>"))}
 
 
 def glm_infilling(tokenizer):

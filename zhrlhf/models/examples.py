@@ -19,7 +19,7 @@ from .registry import family_of
 
 # %% ../../nbs/03_models/311_examples.ipynb #96d5dd5f
 def encode(tokenizer, texts):
-    "Ids of many texts, without special tokens added, and without a word about those that are long."
+    "Ids of many texts, without special tokens added and without warnings about long ones."
     return tokenizer(list(texts), add_special_tokens=False, verbose=False).input_ids if len(texts) else []
 
 
@@ -31,66 +31,70 @@ def answer_examples(model, tokenizer, records, answers, max_length):
     return [encode_answer(template, prompt, prefix, answer, max_length) for prompt, prefix, answer in parts]
 
 
-def prompt_examples(model, tokenizer, records, room):
+def prompt_examples(model, tokenizer, records, max_length):
     "Open prompts to generate from, as Examples without labels."
     template = family_of(model).template(tokenizer)
     parts = zip(encode(tokenizer, [r.context() for r in records]), encode(tokenizer, [r.prefix for r in records]))
-    rows = [encode_prompt(template, prompt, prefix, room) for prompt, prefix in parts]
-    if max(map(len, rows)) > room:
-        raise UserError(f"a prompt's template and prefix alone take more than {room} tokens; allow longer prompts")
+    rows = [encode_prompt(template, prompt, prefix, max_length) for prompt, prefix in parts]
+    if max(map(len, rows)) > max_length:
+        raise UserError(f"a prompt's template and prefix alone take more than {max_length} tokens; "
+                        f"allow longer prompts")
     return [Example(ids, (IGNORE,) * len(ids)) for ids in rows]
 
-
+# %% ../../nbs/03_models/311_examples.ipynb #b807c4cc
 def blanks_of(model, tokenizer):
     "How blanks are drawn in a model's pretraining rows; None for a decoder."
     infilling = family_of(model).infilling
     return infilling and infilling(model, tokenizer)
 
-# %% ../../nbs/03_models/311_examples.ipynb #b807c4cc
+
 def document_rows(model, tokenizer, texts, max_length):
-    """Yields the rows of plain documents, any number of them, as Examples that learn every token; blanks are drawn
-    later, by `blank_sampler`."""
+    """Yields the rows of plain documents, any number of them, as Examples whose tokens are all labels.
+
+    Where the family fills blanks, they are drawn later, by `blank_sampler`."""
     spec, template, texts = blanks_of(model, tokenizer), family_of(model).template(tokenizer), iter(texts)
     while some_texts := list(islice(texts, 1000)):
         for ids in encode(tokenizer, some_texts):
-            yield from [Example(p, p) for p in document_pieces(spec, ids,
-                                                               max_length)] if spec else encode_document(
-                                                                   template, ids, max_length)
+            if spec:
+                yield from (Example(piece, piece) for piece in document_pieces(spec, ids, max_length))
+            else:
+                yield from encode_document(template, ids, max_length)
 
 
 def blank_sampler(model, tokenizer, max_length):
-    "vary(row, rng) that draws the blanks of a document row; None where rows stay as they are."
+    "A function (row, rng) that draws the blanks of a document row; None where rows stay as they are."
     spec = blanks_of(model, tokenizer)
     return spec and (lambda row, rng: infill(spec, row.input_ids, rng, max_length))
 
 
 def text_examples(model, tokenizer, texts, max_length, seed=0):
-    "Examples of plain documents as a model sees them in pretraining, blanks drawn once."
+    "Examples of plain documents as a model sees them in pretraining, with blanks drawn once."
     rows, vary = document_rows(model, tokenizer, texts, max_length), blank_sampler(model, tokenizer, max_length)
     return [vary(row, np.random.default_rng([seed, n])) for n, row in enumerate(rows)] if vary else list(rows)
 
 # %% ../../nbs/03_models/311_examples.ipynb #37ec4d2d
 def best_answer_rows(model, tokenizer, records, max_length):
-    "For each record its number, from 1, and the Example of its best answer, or the reason why there is none."
+    "For each record its number, from 1, and the Example of its best answer or the reason why there is none."
     answered = [(n, r) for n, r in enumerate(records, 1) if r.answers and r.best()]
     rows = answer_examples(model, tokenizer, [r for _, r in answered], [r.best() for _, r in answered], max_length)
     found = {n: row or f"no room for an answer in {max_length} tokens" for (n, _), row in zip(answered, rows)}
     return [(n, found.get(n, "no answer")) for n in range(1, len(records) + 1)]
 
-
+# %% ../../nbs/03_models/311_examples.ipynb #57c1c849
 def pair_rows(model, tokenizer, records, max_length):
-    """For each ordered pair of each record, in the order of `Record.pairs`, the record's number and the pair of
-    Examples, or the reason why there is none."""
+    """For each ordered pair of each record its number and the pair of Examples, or the reason why there is none.
+
+    The order is that of `Record.pairs`."""
     pairs = [(n, texts) for n, r in enumerate(records, 1) for texts in r.pairs()]
-    # each is a row once, however many pairs it is in
+    # an answer is encoded once, however many pairs it is in
     answers = list(dict.fromkeys((n, text) for n, texts in pairs for text in texts))
-    examples = dict(zip(answers, answer_examples(model, tokenizer, [records[n - 1] for n, _ in answers],
-                                                 [text for _, text in answers], max_length)))
+    answered, texts_of = [records[n - 1] for n, _ in answers], [text for _, text in answers]
+    examples = dict(zip(answers, answer_examples(model, tokenizer, answered, texts_of, max_length)))
     found = [(n, "no two answers of different score") for n, r in enumerate(records, 1) if not r.pairs()]
     for n, texts in pairs:
         rows = [examples[n, text] for text in texts]
         # a cut answer would be scored without its end
-        whole = all(row and row.input_ids[-1] == end_id(tokenizer) for row in rows)
-        found.append((n, f"an answer does not fit {max_length} tokens" if not whole
+        complete = all(row and row.input_ids[-1] == end_id(tokenizer) for row in rows)
+        found.append((n, f"an answer does not fit {max_length} tokens" if not complete
                       else "chosen and rejected are the same row" if rows[0] == rows[1] else tuple(rows)))
     return sorted(found, key=lambda numbered: numbered[0])

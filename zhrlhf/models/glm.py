@@ -22,8 +22,10 @@ from .heads import NativeModel, WithLMHead, WithScore, fused_attention
 
 # %% ../../nbs/03_models/303_glm.ipynb #86a22835
 def prefix_positions(input_ids, order, start_id, blank_ids):
-    """Positions [B, 2, T] of ids [B, T]: row 0 in the text (behind the first `start_id` that of the first of
-    `blank_ids`), row 1 in the blank, from 1."""
+    """Positions [B, 2, T] of ids [B, T]: row 0 in the text, row 1 in the blank.
+
+    Behind the first `start_id`, row 0 stays at the place of the first id in `blank_ids`, and row 1 counts from 1;
+    in the context row 1 is 0."""
     columns = torch.arange(input_ids.shape[1], device=input_ids.device)
     begin = context_lengths(input_ids, start_id)[:, None]
     blanks = torch.isin(input_ids, torch.tensor(blank_ids, device=input_ids.device)) & (columns < begin)
@@ -42,10 +44,11 @@ def token_order(mask, shape, device):
     "The running count [B, T] of real tokens; without a mask of that shape every token is real."
     return positions_from_mask(mask if mask is not None and mask.shape == shape else torch.ones(shape, device=device))
 
-
+# %% ../../nbs/03_models/303_glm.ipynb #9345b086
 def prefix_mask(context, queries, keys, padding=None):
-    """Visible keys [B, 1, Q, K] of the last Q of K columns: all `context` [B] columns, and the past; no column that
-    `padding` [B, K] zeroes but itself."""
+    """Visible keys [B, 1, Q, K] of the last Q of K columns: the first `context` [B] columns and the past.
+
+    A column where `padding` [B, K] is 0 is seen by nobody but itself."""
     key = torch.arange(keys, device=context.device)
     query = key[-queries:, None]
     visible = (key <= query) | (key < context[:, None, None])
@@ -55,8 +58,8 @@ def prefix_mask(context, queries, keys, padding=None):
 
 # %% ../../nbs/03_models/303_glm.ipynb #509283ae
 class PrefixModel(NativeModel):
-    "A backbone that sees a context in both directions; the family says which ids begin and mark the blank."
-    lonely_rows_are_context = True   # a padded row without a start-of-piece: all context, or all causal
+    "A backbone that reads a context in both directions; a family says which ids begin the answer and mark its blank."
+    startless_rows_are_context = True   # a padded row without a start-of-piece: all context, or causal
 
     def start_and_blanks(self):
         "The id that begins the answer, and the ids that mark where it belongs."
@@ -79,13 +82,13 @@ class PrefixModel(NativeModel):
         context = torch.zeros(rows, dtype=torch.long, device=self.device if input_ids is None else input_ids.device)
         if input_ids is not None and not seen:
             context = context_lengths(input_ids, self.start_and_blanks()[0])
-            if attention_mask is None or not self.lonely_rows_are_context:
+            if attention_mask is None or not self.startless_rows_are_context:
                 context = context.masked_fill(context == queries, 0)
         return prefix_mask(context, queries, keys, attention_mask)
 
     def layout(self, input_ids, attention_mask, position_ids, seen, shape):
-        """What a forward pass needs to know: positions [B, 2, Q] and the mask; positions [B, Q] are taken as the
-        running count of real tokens."""
+        """The positions [B, 2, Q] and the mask of a forward pass; given positions [B, Q] are the running count of real
+        tokens."""
         if position_ids is None or position_ids.dim() == 2:
             if seen:
                 raise ValueError("with a filled cache, positions [B, 2, Q] must be given; `generate` makes them")
@@ -96,25 +99,24 @@ class PrefixModel(NativeModel):
 
 # %% ../../nbs/03_models/303_glm.ipynb #28a5cb86
 class PrefixGenerationMixin(GenerationMixin):
-    """`generate` for a prefix model: positions of the whole row are made at every step, then cut to what the cache does
-    not hold."""
+    """`generate` for a prefix model: at every step the positions of the whole row are made, then cut to the columns
+    that the cache does not hold."""
 
     def _prepare_attention_mask_for_generation(self, inputs_tensor, generation_config, model_kwargs):
-        # padding is told, never searched for
+        # padding comes as a mask; pad ids are never searched for
         return torch.ones(inputs_tensor.shape[:2], dtype=torch.long, device=inputs_tensor.device)
 
     def prepare_inputs_for_generation(self, input_ids, next_sequence_length=None, attention_mask=None,
-                                      position_ids=None,
-                                      generation_attention_mask=None, **kwargs):
+                                      position_ids=None, generation_attention_mask=None, **kwargs):
         """`position_ids` [B, 2, longest row] and `generation_attention_mask` [B, 1, …, …] may be given for the whole
         length, as the older tokenizer makes them."""
         width = input_ids.shape[1]
         if position_ids is None or position_ids.dim() == 2:
-            position_ids = self.base_model.positions(input_ids,
-                                                     token_order(attention_mask, input_ids.shape, input_ids.device))
+            order = token_order(attention_mask, input_ids.shape, input_ids.device)
+            position_ids = self.base_model.positions(input_ids, order)
             if (position_ids[:, 1, -1] == 0).any():
                 raise ValueError("a prompt for this family ends with its start-of-piece token; use the family's "
-                                 "prompt layout")
+                                 "prompt template")
         if generation_attention_mask is not None:
             attention_mask = generation_attention_mask[:, :, :width, :width]
         return super().prepare_inputs_for_generation(
@@ -221,15 +223,15 @@ class GLMTransformer(nn.Module):
     def __init__(self, config):
         super().__init__()
         rows = config.max_sequence_length + 1
-        self.position_embeddings, self.block_position_embeddings = (nn.Embedding(rows, config.hidden_size)
-                                                                    for _ in range(2))
+        self.position_embeddings = nn.Embedding(rows, config.hidden_size)
+        self.block_position_embeddings = nn.Embedding(rows, config.hidden_size)
         self.layers = nn.ModuleList(GLMBlock(config, layer) for layer in range(config.num_layers))
         self.final_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layernorm_epsilon)
 
 # %% ../../nbs/03_models/303_glm.ipynb #78efa525
 class GLMModel(GLMPreTrainedModel):
     """The GLM backbone; `last_hidden_state` is normed, `hidden_states` are the sums before the norm (the original's
-    memory)."""
+    `mems`)."""
 
     def __init__(self, config):
         super().__init__(config)
@@ -267,23 +269,24 @@ class GLMForSequenceClassification(WithScore, GLMPreTrainedModel):
 
 
 class GLMForMultipleChoice(GLMForConditionalGeneration):
-    """Scores answers that stand one behind the other in a row, blind to each other: the summed log-probabilities of
-    their tokens."""
+    """Scores several answers to one context, which stand one after the other in a row and cannot see each other: the
+    score is the summed log-probability of an answer's tokens."""
 
     def forward(self, input_ids, choice_ids, choice_indices, labels=None, **kwargs):
         """`choice_ids[b][c]` are the target ids of a choice, `choice_indices[b][c]` where they are predicted; logits
         [B, choices]."""
         logprobs = super().forward(input_ids, **kwargs).logits.float().log_softmax(-1)
-        sums = [[row[where, ids].sum() for ids, where in zip(*choices)] for row,
-                *choices in zip(logprobs, choice_ids, choice_indices)]
+        sums = [[row[where, ids].sum() for ids, where in zip(*choices)]
+                for row, *choices in zip(logprobs, choice_ids, choice_indices)]
         logits = torch.stack([torch.stack(row) for row in sums])
         loss = None if labels is None else F.cross_entropy(logits, labels)
         return MultipleChoiceModelOutput(loss=loss, logits=logits)
 
 # %% ../../nbs/03_models/303_glm.ipynb #8338106e
 def published_key(key):
-    """What a key of a published or upstream file is called here: the bare layout gets its `glm.`, wrappers' `module.`
-    goes."""
+    """Our name for a weight's key in a published file or in an original framework checkpoint.
+
+    `glm.` is added where it is missing; the `module.` of wrappers is removed."""
     while key.startswith("module."):
         key = key.removeprefix("module.")
     key = key.replace("v_head.", "score.")

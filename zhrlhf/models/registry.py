@@ -30,39 +30,38 @@ def decoder_ids(tokenizer):
 
 
 def glm_ids(tokenizer):
-    "GLM's: where a piece starts and ends, and the blanks."
+    "The special ids of a GLM config: where an answer starts and ends, and the blanks."
     return {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": end_id(tokenizer),
-            "sop_token_id": role_id(tokenizer, "sop", "bos"),
-            "blank_token_ids": list(blank_ids(tokenizer))}
+            "sop_token_id": role_id(tokenizer, "sop", "bos"), "blank_token_ids": list(blank_ids(tokenizer))}
 
 
 def chatglm_ids(tokenizer):
-    "ChatGLM's: its config calls the start-of-piece bos."
+    "The special ids of a ChatGLM config, which calls the start-of-piece bos."
     return {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": role_id(tokenizer, "sop", "bos"),
-            "eos_token_id": end_id(tokenizer),
-            "mask_token_id": role_id(tokenizer, "mask"), "gmask_token_id": role_id(tokenizer, "gmask", "mask")}
+            "eos_token_id": end_id(tokenizer), "mask_token_id": role_id(tokenizer, "mask"),
+            "gmask_token_id": role_id(tokenizer, "gmask", "mask")}
 
-
+# %% ../../nbs/03_models/310_registry.ipynb #e9fe8e59
 def glm_blanks(model, tokenizer):
-    """GLM's blanks. Its published tokenizer leaves out the id of a hidden token, which stands behind the others and
-    which the weights know."""
+    """How GLM's blanks are drawn. Its published tokenizer lacks the id that hides a token of a span; the weights have
+    it, behind the tokenizer's last id."""
     spec, words = glm_infilling(tokenizer), len(tokenizer)
     return replace(spec, block=words) if spec.block is None and words < model.config.vocab_size else spec
 
-# %% ../../nbs/03_models/310_registry.ipynb #6bfc818e
+
 def chatglm_blanks(model, tokenizer):
-    "ChatGLM's blanks, with the positions that the model's config asks for."
+    "How ChatGLM's blanks are drawn, with the positions that the model's config asks for."
     return chatglm_infilling(tokenizer, model.config.gmask_positions == "counting")
 
-
+# %% ../../nbs/03_models/310_registry.ipynb #e9a0058e
 def decoder_visibility(model, input_ids):
-    "Positions [B, 1, T] and visible keys [B, T, T] of unpadded rows: the past."
+    "Positions [B, 1, T] and visible keys [B, T, T] of unpadded rows of a decoder: each token sees the past."
     rows, width = input_ids.shape
     return torch.arange(width).expand(rows, 1, width), torch.ones(width, width).tril().bool().expand(rows, width, width)
 
 
 def prefix_visibility(model, input_ids):
-    "The same for a model that reads its context in both directions: positions [B, 2, T]."
+    "The same for a model that reads its context in both directions; positions [B, 2, T]."
     positions, mask = model.base_model.layout(input_ids, None, None, 0, input_ids.shape)
     return positions, mask[:, 0]
 
@@ -71,17 +70,15 @@ def prefix_visibility(model, input_ids):
 class Family:
     "What one family of models does in its own way; everything else is shared."
     name: str
-    model_types: tuple[str, ...]              # transformers' config.model_type
-    template: Callable = decoder_template           # tokenizer -> Frame of the rows
+    model_types: tuple[str, ...]              # values of `model_type` in a transformers config
+    template: Callable = decoder_template     # tokenizer -> PromptTemplate
     ids: Callable = decoder_ids               # tokenizer -> fields of the config
-    view: Callable = decoder_visibility             # (model, ids [B, T]) -> positions, visible keys
+    view: Callable = decoder_visibility       # (model, ids [B, T]) -> positions, visible keys
     blocks: str = ""                          # path in the backbone to the list of blocks; "": found by its length
-    above: tuple[str, ...] = ()               # embeddings of the backbone that are not below the blocks
+    above: tuple[str, ...] = ()               # embeddings of the backbone that do not lie below the blocks
     packs: bool = True                        # documents may share a row, kept apart by positions that restart
-    # rows that begin alike may stand in one line: every token sees all that is in front of it, and nothing else
-    spans: bool = False
-    # (model, tokenizer) -> how blanks are drawn in pretraining; None: every next token is predicted
-    infilling: Callable | None = None
+    spans: bool = False                       # rows that begin alike may stand in one line; causal attention only
+    infilling: Callable | None = None         # (model, tokenizer) -> how blanks are drawn; None: no blanks
     lora_target_modules: tuple[str, ...] | str = "all-linear"
 
 # %% ../../nbs/03_models/310_registry.ipynb #4b9ab9ce
@@ -97,13 +94,13 @@ FAMILIES = {family.name: family for family in [
     Family("chatglm", ("chatglm",), chatglm_template, chatglm_ids, prefix_visibility, "layers", packs=False,
            infilling=chatglm_blanks,
            lora_target_modules=("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h")),
-    # with windows or caps on their attention, which positions keep apart
+    # some of these have windows or soft caps on their attention; documents are kept apart by their positions
     Family("decoder", ("mistral", "qwen2", "gemma2")),
 ]}
-# any other model that predicts the next token: nothing is taken for granted
+# any other model that predicts the next token: we assume nothing about its attention
 GENERIC = Family("other decoder", (), packs=False)
 
-
+# %% ../../nbs/03_models/310_registry.ipynb #7dbf5eb3
 def family_named(model_type):
     "The family of a config's model_type; the generic one if the table does not name it."
     return next((family for family in FAMILIES.values() if model_type in family.model_types), GENERIC)
@@ -122,14 +119,15 @@ def blocks_of(model):
     depth = model.config.num_hidden_layers
     lists = [m for m in base.modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
     if len(lists) != 1:
-        raise UserError(f"{model.config.model_type}: its list of {depth} blocks is not told by its length; add an "
-                        f"entry to zhrlhf.families.FAMILIES")
+        raise UserError(f"{model.config.model_type}: its list of {depth} blocks cannot be found by its length; add an "
+                        f"entry to zhrlhf.models.registry.FAMILIES")
     return lists[0]
 
 
 def freeze(model, share, embeddings=True):
-    """Freezes the lower `share` of a model's blocks, with the embeddings below them unless told otherwise; returns the
-    number of frozen blocks."""
+    """Freezes the lower `share` of a model's blocks, and the embeddings below them unless `embeddings` is False.
+
+    Returns the number of frozen blocks."""
     base, family = model.base_model, family_of(model)
     above = [attrgetter(name)(base) for name in family.above]
     below = [m for m in base.modules() if isinstance(m, nn.Embedding) and m not in above]

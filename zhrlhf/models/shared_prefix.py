@@ -14,17 +14,17 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 # %% ../../nbs/10_tools/1009_shared_prefix.ipynb #43177acc
 def common_prefix_length(a, b):
-    "How many tokens two rows share from the start, all but the last of `b` at most."
-    most = min(len(a), len(b) - 1)
-    return next((n for n in range(most) if a[n] != b[n]), most)
+    "How many tokens two rows share from the start; at most all but the last of `b`."
+    longest = min(len(a), len(b) - 1)
+    return next((n for n in range(longest) if a[n] != b[n]), longest)
 
-
+# %% ../../nbs/10_tools/1009_shared_prefix.ipynb #5fce1040
 def collate_shared_prefix(groups):
-    """Groups of examples that begin alike, as one line: input_ids and position_ids [1, N] and, for a mask, the table of
-    spans [1, 1, R, 3 + T], whose last columns are `places`.
+    """Groups of examples that begin alike, as one line of N tokens.
 
-    `places` [R, T] says where the tokens of each of the R rows stand in the line, the last one repeated behind a row's
-    end; `lengths` [R] their number, `tokens` their sum."""
+    `input_ids` and `position_ids` are [1, N]; `attention_mask` is the table of spans [1, 1, R, 3 + T], whose last T
+    columns are `places`. `places` [R, T] says where the tokens of each of the R rows stand in the line, the last one
+    repeated behind a row's end; `lengths` [R] are the numbers of tokens, `tokens` is their sum."""
     ids, positions, table, places = [], [], [], []
     for group in groups:
         first, start = len(table), len(ids)
@@ -35,56 +35,58 @@ def collate_shared_prefix(groups):
             ids.extend(row[shared:])
             positions.extend(range(shared, len(row)))
     lengths = [len(row) for row in places]
-    filled = [row + row[-1:] * (max(lengths) - len(row)) for row in places]
-    filled = torch.tensor(filled)
+    filled = torch.tensor([row + row[-1:] * (max(lengths) - len(row)) for row in places])
     return {"input_ids": torch.tensor([ids]), "position_ids": torch.tensor([positions]),
             "attention_mask": torch.cat([torch.tensor(table), filled], 1)[None, None],
             "places": filled, "lengths": torch.tensor(lengths), "tokens": sum(lengths)}
 
 
 def is_span_table(mask):
-    "Is this mask a table of spans? Other masks of four dimensions hold truth values or floats."
+    "Whether a mask is a table of spans; other masks of four dimensions hold booleans or floats."
     return mask is not None and mask.dim() == 4 and mask.dtype == torch.long
 
 # %% ../../nbs/10_tools/1009_shared_prefix.ipynb #c3ee273e
 def attend_by_span(attention, q, k, v, table, dim):
-    "A call of `attention` for each span."
+    "Attention over a line of spans, with one call of `attention` per span."
     spans, outs = table[0, 0, :, :3].tolist(), []
     parts = list(zip(*(x.split([own for own, _, _ in spans], dim=2) for x in (q, k, v))))
-    for (mine, keys, values), (own, parent, shared) in zip(parts, spans):
+    for (queries, keys, values), (own, parent, shared) in zip(parts, spans):
         mask = None
         if shared:
             keys, values = (torch.cat([parts[parent][i][:, :, :shared], x], 2) for i, x in ((1, keys), (2, values)))
             mask = torch.ones(1, 1, own, shared + own, dtype=torch.bool, device=q.device).tril(shared)
-        outs.append(attention(mine, keys, values, mask))
+        outs.append(attention(queries, keys, values, mask))
     return torch.cat(outs, dim)
 
 # %% ../../nbs/10_tools/1009_shared_prefix.ipynb #c4bbbee8
 def attend_by_row(attention, q, k, v, table, dim):
-    "One call of `attention` for all rows, from which each token of the line takes what its own row says of it."
+    "Attention over a line of spans, with one call for all rows; each token takes the result of its own row."
     places, device = table[0, 0, :, 3:], q.device
     rows, length = places.shape
-    whole = (x[0].index_select(1, places.flatten()).unflatten(1, (rows, length)).transpose(0, 1) for x in (q, k, v))
-    found = attention(*whole, None).movedim(dim, 1).flatten(0, 1)
+    parts = (x[0].index_select(1, places.flatten()).unflatten(1, (rows, length)).transpose(0, 1) for x in (q, k, v))
+    found = attention(*parts, None).movedim(dim, 1).flatten(0, 1)
     numbers = torch.arange(rows * length, device=device)
-    # where a token stands first, there it is the row's own
+    # a shared token takes the result of the first row that holds it
     first = torch.full((q.shape[2],), rows * length, device=device).scatter_reduce(0, places.flatten(), numbers, "amin")
     return found.index_select(0, first).unsqueeze(0).movedim(1, dim)
 
-
+# %% ../../nbs/10_tools/1009_shared_prefix.ipynb #ffc62dc0
 def attend_over_spans(attention, q, k, v, table, dim=2):
-    """What `attention(q, k, v, mask)`, in whose result dimension `dim` counts tokens, gives for a line q, k, v [1, H,
-    N, D], the way that suits the device; the mask [1, 1, n, m] is True where a key is visible, None is causal."""
-    return (attend_by_row if q.device.type == "cuda" else attend_by_span)(attention, q, k, v, table, dim)
+    """The result of `attention(q, k, v, mask)` for a line q, k, v [1, H, N, D], in the way that suits the device.
 
+    `dim` is the dimension of the result that counts tokens; a mask [1, 1, n, m] is True where a key is visible, None
+    is causal."""
+    attend = attend_by_row if q.device.type == "cuda" else attend_by_span
+    return attend(attention, q, k, v, table, dim)
 
+# %% ../../nbs/10_tools/1009_shared_prefix.ipynb #6c2945e5
 def shared_prefix_attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, **kwargs):
-    "Fused attention for transformers' own models, which also takes a table of spans for a mask."
+    "Fused attention for transformers' own models; the mask may be a table of spans."
     def one(q, k, v, mask):
         return sdpa_attention_forward(module, q, k, v, mask, dropout=dropout, scaling=scaling, **kwargs)[0]
-    return one(query, key, value,
-               attention_mask) if not is_span_table(attention_mask) else attend_over_spans(one, query, key, value,
-                                                                                           attention_mask, dim=1), None
+    if is_span_table(attention_mask):
+        return attend_over_spans(one, query, key, value, attention_mask, dim=1), None
+    return one(query, key, value, attention_mask), None
 
 
 ALL_ATTENTION_FUNCTIONS.register("spans", shared_prefix_attention)

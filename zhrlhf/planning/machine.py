@@ -30,47 +30,47 @@ from ..base.plots import FONT_HINT, chinese_font
 from ..base.runs import quiet_libraries
 
 # %% ../../nbs/08_scale/806_machine.ipynb #eb9b479f
-GIB = 2**30
+GIB = 2**30  # bytes
 
 # %% ../../nbs/08_scale/806_machine.ipynb #3bcf7f84
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: a topic, a level (ok, note, warn or fault), what was found, and the fix where there is
-    one."""
+    "One line of the report: a topic, a level (ok, note, warn or fault), what was found, and a fix or ''."
     topic: str
     level: str
     found: str
     fix: str = ""
 
 
-def probe(topic, look):
-    """The findings of `look()`, which returns one or a list; a crash of it becomes one: fault if a library cannot be
-    loaded, else warning."""
+def probe(topic, examine):
+    """The findings of `examine()`, which returns one or a list of them.
+
+    A crash becomes a finding: a fault if a library cannot be loaded, else a warning."""
     try:
-        found = look()
+        found = examine()
     except metadata.PackageNotFoundError as error:
         return [Finding(topic, "warn", f"unknown, because {error.name} is not installed",
                         "pip install -c constraints.txt -e .")]
-    except Exception as error:  # whatever it is: the other probes still have something to say
-        said = " ".join(str(error).split())
-        # no errno: a .so that does not load
+    except Exception as error:  # of any kind: the other probes shall still run
+        message = " ".join(str(error).split())
+        # an OSError without errno: a shared library that cannot be loaded
         if isinstance(error, ImportError) or isinstance(error, OSError) and error.errno is None:
-            return [Finding(topic, "fault", f"an import fails: {said}",
+            return [Finding(topic, "fault", f"an import fails: {message}",
                             "see the packages above, then pip install -c constraints.txt -e .")]
-        return [Finding(topic, "warn", f"could not be examined: {type(error).__name__}: {said}")]
+        return [Finding(topic, "warn", f"could not be examined: {type(error).__name__}: {message}")]
     return found if isinstance(found, list) else [found]
 
-# %% ../../nbs/08_scale/806_machine.ipynb #78a9fbcb
+# %% ../../nbs/08_scale/806_machine.ipynb #f318234c
 SHOWN_PACKAGES = ("torch", "transformers", "deepspeed", "peft", "accelerate")
 
 
-def python_version(asked=None, version=platform.python_version()):
-    "The running Python against the range that the package asks for."
+def python_version(required=None, version=platform.python_version()):
+    "The running Python against the range that the package requires."
     from packaging.specifiers import SpecifierSet
-    asked = metadata.metadata("zhrlhf")["Requires-Python"] if asked is None else asked
-    if SpecifierSet(asked).contains(version, prereleases=True):
+    required = metadata.metadata("zhrlhf")["Requires-Python"] if required is None else required
+    if SpecifierSet(required).contains(version, prereleases=True):
         return Finding("python", "ok", version)
-    return Finding("python", "fault", f"{version}, but {asked} is needed",
+    return Finding("python", "fault", f"{version}, but {required} is needed",
                    "make PYTHON=python3.11, or any other interpreter in that range")
 
 
@@ -81,13 +81,14 @@ def _version(name):
     except metadata.PackageNotFoundError:
         return None
 
+# %% ../../nbs/08_scale/806_machine.ipynb #78a9fbcb
+def packages(required=None, version=_version):
+    """Installed versions, `version(name)`, against requirements like `torch==2.13.0`.
 
-def packages(asked=None, version=_version):
-    """Installed versions, `version(name)`, against requirement strings like `torch==2.13.0`: a fault for each that does
-    not fit, and what fits."""
+    One fault per package that does not fit, and one finding about those that do."""
     from packaging.requirements import Requirement
-    wanted = [Requirement(line) for line in (metadata.requires("zhrlhf") if asked is None else asked)]
-    # tools of the extra `dev` are no fault
+    wanted = [Requirement(line) for line in (metadata.requires("zhrlhf") if required is None else required)]
+    # the tools of the extra `dev` may be missing
     wanted = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
     has = {r.name: version(r.name) for r in wanted}
     wrong = [r for r in wanted if has[r.name] is None or not r.specifier.contains(has[r.name], prereleases=True)]
@@ -96,8 +97,8 @@ def packages(asked=None, version=_version):
                       f"pip install '{r.name}{r.specifier}'") for r in wrong]
     good = [r.name for r in wanted if r not in wrong]
     named = [f"{name} {has[name]}" for name in SHOWN_PACKAGES if name in good]
-    return faults + [Finding("packages", "ok",
-                             f"{', '.join([*named, f'{len(good) - len(named)} others'])}: within their ranges")]
+    others = f"{len(good) - len(named)} others"
+    return faults + [Finding("packages", "ok", f"{', '.join([*named, others])}: within their ranges")]
 
 # %% ../../nbs/08_scale/806_machine.ipynb #03a18a39
 def arch_list(devices):
@@ -106,30 +107,30 @@ def arch_list(devices):
 
 
 def setting(devices, cpu_bf16=False):
-    """What to use on `devices`, (name, (major, minor)) pairs; none: on a CPU, with or without bf16 instructions.
-    {setting: value}"""
+    """The recommended settings {name: value} on `devices`, (name, (major, minor)) pairs.
+
+    Without devices, those on a CPU, with or without bf16 instructions."""
     if not devices:
-        return {"TORCH_CUDA_ARCH_LIST": "not needed", "precision": "fp32; bf16 for large models" if cpu_bf16
-                else "fp32",
+        return {"TORCH_CUDA_ARCH_LIST": "not needed",
+                "precision": "fp32; bf16 for large models" if cpu_bf16 else "fp32",
                 "launch": "DS_ACCELERATOR=cpu deepspeed --num_accelerators 2"}
     lowest = min(capability for _, capability in devices)
-    return {"TORCH_CUDA_ARCH_LIST": arch_list(devices), "precision": "bf16" if lowest >= (8, 0)
-            else "fp16, or fp32 where it overflows",
+    return {"TORCH_CUDA_ARCH_LIST": arch_list(devices),
+            "precision": "bf16" if lowest >= (8, 0) else "fp16, or fp32 where it overflows",
             "launch": f"deepspeed --num_gpus {len(devices)}"}
 
-# %% ../../nbs/08_scale/806_machine.ipynb #ad1da9f4
+# %% ../../nbs/08_scale/806_machine.ipynb #9b409d60
 def runs_on(capability, built_for):
-    """Whether a torch with the kernels `built_for` (as in torch.cuda.get_arch_list()) can use a device of this
-    capability."""
+    "Whether a torch with the kernels `built_for`, as in torch.cuda.get_arch_list(), runs on a device `capability`."
     for kind, major, minor in re.findall(r"(sm|compute)_(\d+)(\d)", " ".join(built_for)):
         kernel = (int(major), int(minor))
         if kernel <= capability and (kind == "compute" or kernel[0] == capability[0]):
             return True
     return False
 
-
+# %% ../../nbs/08_scale/806_machine.ipynb #ad1da9f4
 def gpus(devices, built_for, torch_version):
-    "Findings about (name, (major, minor)) pairs of GPUs and the kernels that this torch brings."
+    "Findings about GPUs, (name, (major, minor)) pairs, and the kernels in this torch."
     counts = Counter(devices)
     names = ", ".join(f"{n} × {name} ({arch_list([(name, capability)])})" for (name, capability), n in counts.items())
     advice = setting(devices)
@@ -140,25 +141,25 @@ def gpus(devices, built_for, torch_version):
     index = "https://download.pytorch.org/whl/cu126"
     for name, capability in counts:
         if not runs_on(capability, built_for):
-            fix = f"pip install torch=={torch_version} --index-url {index}" if capability < (
-                7, 5) else "a newer torch, built for this card"
+            older = f"pip install torch=={torch_version} --index-url {index}"
+            fix = older if capability < (7, 5) else "install a newer torch, built for this GPU"
             found.append(Finding("devices", "warn",
-                                 f"this torch has no kernels for the {name}; it holds {' '.join(built_for)}", fix))
+                                 f"this torch has no kernels for the {name}; it has {' '.join(built_for)}", fix))
     return found
 
-# %% ../../nbs/08_scale/806_machine.ipynb #8b173c02
+# %% ../../nbs/08_scale/806_machine.ipynb #e1da70a9
 CPU_BF16 = ("amx_bf16", "avx512_bf16", "sve_bf16", "bf16")  # names in torch.cpu.get_capabilities()
 
 
 def no_gpu(capabilities, torch_cuda, driver):
-    """Findings on a machine where torch sees no GPU: its CPU's capabilities, torch's CUDA version or None, whether an
-    NVIDIA driver is there."""
+    """Findings on a machine where torch sees no GPU.
+
+    They depend on the CPU's capabilities, torch's CUDA version or None, and whether there is an NVIDIA driver."""
     found = [Finding("devices", "ok", "no GPU: every stage, up to ZeRO-3 in several processes, runs on the CPU",
                      "python -m zhrlhf.doctor --smoke proves it")]
     if driver and torch_cuda:
         found = [Finding("devices", "warn", f"an NVIDIA driver, but torch (CUDA {torch_cuda}) sees no GPU",
-                         "look at nvidia-smi, CUDA_VISIBLE_DEVICES, and whether the driver is new enough for that "
-                         "CUDA")]
+                         "check nvidia-smi, CUDA_VISIBLE_DEVICES, and whether the driver is new enough for that CUDA")]
     elif driver:
         found = [Finding("devices", "warn", "an NVIDIA driver, but this torch is built for the CPU only",
                          "install the build of torch for your CUDA")]
@@ -167,8 +168,8 @@ def no_gpu(capabilities, torch_cuda, driver):
               else "the CPU has no bf16 instructions; bf16 saves memory there, but no time")
     return found + [Finding("precision", "ok", f"{setting([], bool(native))['precision']}: {reason}")]
 
-
-def _seen():
+# %% ../../nbs/08_scale/806_machine.ipynb #8b173c02
+def _visible_gpus():
     "(name, (major, minor)) of the GPUs that torch sees."
     import torch
     # cards are counted even if their driver is too old
@@ -177,10 +178,10 @@ def _seen():
 
 
 def devices():
-    "What torch can compute on here."
+    "The devices of this machine that torch can use."
     import torch
-    if _seen():
-        return gpus(_seen(), torch.cuda.get_arch_list(), torch.__version__.split("+")[0])
+    if found := _visible_gpus():
+        return gpus(found, torch.cuda.get_arch_list(), torch.__version__.split("+")[0])
     return no_gpu(torch.cpu.get_capabilities(), torch.version.cuda, shutil.which("nvidia-smi") is not None)
 
 # %% ../../nbs/08_scale/806_machine.ipynb #6d22d9db
@@ -189,8 +190,9 @@ OPS = {"ShareMemCommBuilder": "collectives of CPU processes", "CPUAdamBuilder": 
 
 
 def _buildable(builder):
-    """Whether DeepSpeed says that it can compile this op here; a probe that crashes (no CUDA toolkit, say) means no, as
-    in DeepSpeed itself."""
+    """Whether DeepSpeed says that it can compile this op here.
+
+    A crash of its check, for example without a CUDA toolkit, means no, as in DeepSpeed itself."""
     try:
         return bool(builder.is_compatible(verbose=False))
     except Exception:
@@ -203,48 +205,48 @@ def _deepspeed_ops():
     with contextlib.redirect_stdout(io.StringIO()):
         from deepspeed.accelerator import get_accelerator
         from deepspeed.git_version_info import accelerator_name, installed_ops
-        ours = accelerator_name == get_accelerator()._name  # what was built for another accelerator is not used
+        same = accelerator_name == get_accelerator()._name  # ops built for another accelerator are not used
         builders = {use: get_accelerator().create_op_builder(name) for name, use in OPS.items()}
         return [(b.NAME.removeprefix("deepspeed_"), use, b.BUILD_VAR, _buildable(b),
-                 bool(ours and installed_ops.get(b.NAME)))
+                 bool(same and installed_ops.get(b.NAME)))
                 for use, b in builders.items() if b is not None]
 
-# %% ../../nbs/08_scale/806_machine.ipynb #2cbc77e6
+# %% ../../nbs/08_scale/806_machine.ipynb #99a5e157
 def prebuild(flags, arch, version):
-    "The command that installs DeepSpeed once more with the ops of these build flags compiled; `arch` may be empty."
+    "The command that reinstalls DeepSpeed with the ops of these build flags compiled; `arch` may be empty."
     words = [f'TORCH_CUDA_ARCH_LIST="{arch}"'] * bool(arch) + [f"{flag}=1" for flag in flags]
     return (f"{' '.join(words)} pip install deepspeed=={version} --no-build-isolation --no-deps --no-cache-dir "
             f"--force-reinstall")
 
-
+# %% ../../nbs/08_scale/806_machine.ipynb #2cbc77e6
 def ops_findings(facts, arch, version):
     "Findings about DeepSpeed's ops from the rows of `_deepspeed_ops`, an arch list and DeepSpeed's version."
-    built = [name for name, _, _, _, here in facts if here]
-    able = [(name, flag) for name, _, flag, can, here in facts if can and not here]
+    built = [name for name, _, _, _, is_built in facts if is_built]
+    able = [(name, flag) for name, _, flag, can, is_built in facts if can and not is_built]
     found = [Finding("ops", "ok", f"built already: {', '.join(built)}")] if built else []
     if able:
         fix = f"build them once instead: {prebuild([flag for _, flag in able], arch, version)}"
         found.append(Finding("ops", "ok", f"compiled when first used: {', '.join(name for name, _ in able)}", fix))
-    for name, use, _, can, here in facts:
-        if not can and not here:
-            fix = ("apt install libaio-dev, or your system's package of libaio" if name == "async_io"
+    for name, use, _, can, is_built in facts:
+        if not can and not is_built:
+            optional = name == "async_io"
+            fix = ("apt install libaio-dev, or your system's package of libaio" if optional
                    else "see compiler and nvcc below")
-            found.append(Finding("ops", "note" if name == "async_io" else "warn", f"cannot be built: {name} ({use})",
-                                 fix))
+            found.append(Finding("ops", "note" if optional else "warn", f"cannot be built: {name} ({use})", fix))
     return found
 
 
 def ops():
     "Which of DeepSpeed's ops are built, or can be."
-    return ops_findings(_deepspeed_ops(), arch_list(_seen()), metadata.version("deepspeed"))
+    return ops_findings(_deepspeed_ops(), arch_list(_visible_gpus()), metadata.version("deepspeed"))
 
-# %% ../../nbs/08_scale/806_machine.ipynb #194fc808
+# %% ../../nbs/08_scale/806_machine.ipynb #bace0e05
 CODE = "#include <Python.h>\n#include <concepts>\nint main() { return 0; }\n"
 
 
-def _run(command, **how):
-    "A short command with its output captured; FileNotFoundError if there is no such program."
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, **how)
+def _run(command, **options):
+    "Run a short command and capture its output; FileNotFoundError if there is no such program."
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
 
 
 def compiler(run=_run, name=None):
@@ -254,18 +256,17 @@ def compiler(run=_run, name=None):
     fix = "install g++ 11 or newer and Python's headers (Debian, Ubuntu: apt install g++ python3-dev; conda: gxx)"
     try:
         version = run([*shlex.split(name), "--version"]).stdout.strip().split("\n")[0]
-        done = run([*shlex.split(name), "-std=c++20", "-fsyntax-only", f"-I{sysconfig.get_path('include')}", "-x",
-                    "c++",
-                    "-"], input=CODE)
+        include = f"-I{sysconfig.get_path('include')}"
+        done = run([*shlex.split(name), "-std=c++20", "-fsyntax-only", include, "-x", "c++", "-"], input=CODE)
     except OSError:
         return Finding("compiler", "note", f"no C++ compiler ({name}); {need}", fix)
     if done.returncode:
-        errors = [line.split("error:")[-1].strip() for line in done.stderr.splitlines()
-                  if "error" in line] or ["no reason given"]
-        return Finding("compiler", "note", f"{version} fails on C++20 with Python's headers: {errors[0]}; {need}", fix)
+        errors = [line.split("error:")[-1].strip() for line in done.stderr.splitlines() if "error" in line]
+        reason = errors[0] if errors else "no reason given"
+        return Finding("compiler", "note", f"{version} fails on C++20 with Python's headers: {reason}; {need}", fix)
     return Finding("compiler", "ok", f"{version}, compiles C++20")
 
-
+# %% ../../nbs/08_scale/806_machine.ipynb #194fc808
 def ninja(find=shutil.which, beside=Path(sys.executable).parent):
     "Whether ninja is on the PATH, or only in the environment `beside` this Python."
     if find("ninja"):
@@ -277,9 +278,10 @@ def ninja(find=shutil.which, beside=Path(sys.executable).parent):
 
 # %% ../../nbs/08_scale/806_machine.ipynb #f2f3c7f0
 def nvcc_finding(torch_cuda, nvcc, mixing=("10", "11", "12")):
-    """nvcc's version (or None) against torch's CUDA version, both like `12.6`; minor versions mix within the majors
-    `mixing`."""
-    fix = f"install the CUDA toolkit {torch_cuda} and let CUDA_HOME name it"
+    """nvcc's version (or None) against torch's CUDA version, both like `12.6`.
+
+    Within the major versions `mixing`, minor versions are compatible."""
+    fix = f"install the CUDA toolkit {torch_cuda} and set CUDA_HOME to its folder"
     if nvcc is None:
         return Finding("nvcc", "warn", "no CUDA toolkit: training works, but DeepSpeed's ops for GPUs cannot be built",
                        fix)
@@ -291,21 +293,21 @@ def nvcc_finding(torch_cuda, nvcc, mixing=("10", "11", "12")):
 
 
 def nvcc(run=_run):
-    "The CUDA compiler in CUDA_HOME, where torch sees GPUs."
+    "The CUDA compiler in CUDA_HOME; no finding if torch sees no GPU."
     import torch
-    if not _seen():
+    if not _visible_gpus():
         return []
     from torch.utils.cpp_extension import CUDA_HOME
     try:
-        said = run([str(Path(CUDA_HOME or "", "bin", "nvcc")), "--version"]).stdout
+        output = run([str(Path(CUDA_HOME or "", "bin", "nvcc")), "--version"]).stdout
     except OSError:
-        said = ""
-    release = re.search(r"release (\d+\.\d+)", said)
+        output = ""
+    release = re.search(r"release (\d+\.\d+)", output)
     return nvcc_finding(torch.version.cuda, release and release[1])
 
-# %% ../../nbs/08_scale/806_machine.ipynb #029e82a0
+# %% ../../nbs/08_scale/806_machine.ipynb #2aa9231f
 def memory_finding(total, free, limit=None):
-    "Main memory in bytes: of the machine, free, and the container's limit if it has one."
+    "A finding about main memory in bytes: total, free, and the container's limit if it has one."
     size = f"{total / GIB:.1f} GiB, {free / GIB:.1f} free"
     size += f"; the container may use {limit / GIB:.1f}" if limit and limit < total else ""
     if min(free, limit or free) < 2 * GIB:
@@ -315,72 +317,72 @@ def memory_finding(total, free, limit=None):
 
 
 def memory(root="/sys/fs/cgroup"):
-    "Main memory as the system and, in a container, the control group under `root` tell."
+    "Main memory by the system and, in a container, by the control group under `root`."
     import psutil
     files = [Path(root, name) for name in ("memory.max", "memory/memory.limit_in_bytes")]
     limits = [int(text) for text in (f.read_text() for f in files if f.exists()) if text.strip().isdigit()]
     now = psutil.virtual_memory()
     return memory_finding(now.total, now.available, min(limits, default=None))
 
-
+# %% ../../nbs/08_scale/806_machine.ipynb #029e82a0
 def cores(count=None, threads=os.environ.get("OMP_NUM_THREADS")):
-    "Cores that this process may use, and OMP_NUM_THREADS as it is set, or None."
+    "The cores that this process may use, and OMP_NUM_THREADS, or None."
     count = count or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     if threads and int(threads) <= count:
         return Finding("cores", "ok", f"{count}, OMP_NUM_THREADS={threads}")
-    said = (f"OMP_NUM_THREADS={threads}" if threads
-            else f"OMP_NUM_THREADS is not set, so every process starts {count} threads")
-    return Finding("cores", "warn" if threads else "note", f"{count}; {said}",
+    reason = (f"OMP_NUM_THREADS={threads}" if threads
+              else f"OMP_NUM_THREADS is not set, so every process starts {count} threads")
+    return Finding("cores", "warn" if threads else "note", f"{count}; {reason}",
                    f"for two processes: export OMP_NUM_THREADS={max(1, count // 2)}")
 
 # %% ../../nbs/08_scale/806_machine.ipynb #73f97caa
-def disk(places=None, free=lambda folder: shutil.disk_usage(folder).free):
-    "Room and permission to write in `places`, {name: (folder, GiB that are comfortable, fix)}."
-    places = places or {"working folder": (".", 5, "free some space, or work in another folder"),
-                        "temporary folder": (tempfile.gettempdir(), 1, "let TMPDIR name a folder with room")}
+def disk(folders=None, free=lambda folder: shutil.disk_usage(folder).free):
+    "Free space and permission to write in `folders`, {name: (folder, GiB that suffice, fix)}."
+    folders = folders or {"working folder": (".", 5, "free some space, or work in another folder"),
+                        "temporary folder": (tempfile.gettempdir(), 1, "set TMPDIR to a folder with free space")}
     found = []
-    for name, (folder, enough, fix) in places.items():
+    for name, (folder, enough, fix) in folders.items():
         try:
             with tempfile.TemporaryFile(dir=folder) as file:
                 file.write(b"0")
-            room = free(folder) / GIB
+            space = free(folder) / GIB
         except OSError as error:
             found.append(Finding("disk", "fault",
                                  f"the {name} cannot be written: {(error.strerror or str(error)).lower()}", fix))
         else:
-            found.append(Finding("disk", "ok" if room >= enough else "warn", f"{room:.1f} GiB free in the {name}",
-                                 fix * (room < enough)))
+            found.append(Finding("disk", "ok" if space >= enough else "warn", f"{space:.1f} GiB free in the {name}",
+                                 "" if space >= enough else fix))
     return found
 
 # %% ../../nbs/08_scale/806_machine.ipynb #8ab991cd
 def font(find=chinese_font):
     "Whether pictures can show Chinese labels."
     name = find()
-    return Finding("font", "ok",
-                   f"{name} for Chinese labels") if name else Finding("font", "note", "no Chinese glyphs for pictures",
-                                                                      FONT_HINT)
+    if name:
+        return Finding("font", "ok", f"{name} for Chinese labels")
+    return Finding("font", "note", "no Chinese glyphs for pictures", FONT_HINT)
 
 
 def numactl(find=shutil.which):
-    "numactl is optional."
+    "Whether numactl is installed; it is optional."
     if find("numactl"):
         return Finding("numactl", "ok", "installed")
     return Finding("numactl", "note", "not installed, and not needed: only --bind_cores_to_rank asks for it")
 
 
 def free_port():
-    "A port of this machine that nobody uses just now, where the processes of a run can meet."
+    "A free port of this machine, through which the processes of a run can find each other."
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
 
 
 def launching(port=free_port):
-    "Whether processes can meet on this machine, and the command that starts them."
+    "Whether processes can connect on this machine, and the command that launches them."
     try:
         port()
     except OSError as error:
-        return Finding("launching", "warn", f"processes cannot meet on 127.0.0.1: {error.strerror}",
+        return Finding("launching", "warn", f"processes cannot connect on 127.0.0.1: {error.strerror}",
                        "allow local sockets in this container")
-    return Finding("launching", "ok",
-                   f"{setting(_seen())['launch']} --module zhrlhf.pretrain --deepspeed zero3 --out runs/pretrain")
+    launch = setting(_visible_gpus())["launch"]
+    return Finding("launching", "ok", f"{launch} --module zhrlhf.pretrain --deepspeed zero3 --out runs/pretrain")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RATIO_TOLERANCE', 'gae', 'whiten', 'group_advantages', 'policy_loss', 'value_loss', 'check_initial_ratio',
-           'policy_step']
+           'actor_loss']
 
 # %% ../../nbs/05_rlhf/505_losses.ipynb #fbaf136d
 import torch
@@ -74,15 +74,16 @@ def check_initial_ratio(logp, batch, bf16=False):
     off = ((logp.detach() - batch["logp"]) * batch["mask"]).exp().sub(1).abs().max().item()
     if not off <= (100 * RATIO_TOLERANCE if bf16 else RATIO_TOLERANCE):
         raise UserError(f"PPO's ratio is off by {off:.2g} before the first update: the stored log-probabilities are "
-                        f"not those of the policy "
-                        "(dropout on? another temperature? padding seen?)")
+                        "not those of the policy (dropout on? another temperature? padding seen?)")
 
 
-def policy_step(model, batch, settings):
-    "The policy loss of a minibatch, and its metrics; the first one of a rollout goes through the gate."
-    logp = batch["forward_logp"] if "forward_logp" in batch else response_logprobs(model.actor, batch,
-                                                                                   settings.temperature)
+def actor_loss(model, batch, settings):
+    """(policy loss, log-probabilities [B, R], metrics) of a minibatch; the first minibatch of a rollout has to pass the
+    initial-ratio check."""
+    logp = batch.get("forward_logp")  # there if the scoring pass has kept its graph
+    if logp is None:
+        logp = response_logprobs(model.actor, batch, settings.temperature)
     if batch["first"]:
         check_initial_ratio(logp, batch, settings.bf16 or model.actor.dtype != torch.float32)
-    policy, metrics = policy_loss(logp, batch["logp"], batch["advantages"], batch["mask"], settings.cliprange)
-    return policy, logp, {"policy_loss": policy.detach(), **metrics}
+    loss, metrics = policy_loss(logp, batch["logp"], batch["advantages"], batch["mask"], settings.cliprange)
+    return loss, logp, {"policy_loss": loss.detach(), **metrics}

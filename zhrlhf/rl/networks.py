@@ -19,8 +19,8 @@ from ..training.deepspeed_engine import gathered, unsharded_models
 
 # %% ../../nbs/05_rlhf/506_networks.ipynb #31655ce4
 def disable_dropout(model):
-    """Switches the dropout of a model off for good; the model is in evaluation mode afterwards, or in training mode if
-    it checkpoints its activations."""
+    """Sets every dropout rate of a model to zero; the model is in evaluation mode afterwards, or in training mode if it
+    checkpoints its activations."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -31,29 +31,30 @@ def disable_dropout(model):
 
 
 class ActorCritic(nn.Module):
-    """The trained networks of RL, without dropout, clipped and optimised each on its own; without a critic it is the
-    actor alone."""
+    """The trained networks of RL, without dropout; the engine clips and optimises each on its own. Without a critic it
+    is the actor alone."""
 
     def __init__(self, actor, critic=None):
         super().__init__()
-        self.actor, self.critic = disable_dropout(actor), disable_dropout(critic) if critic is not None else None
+        self.actor = disable_dropout(actor)
+        self.critic = disable_dropout(critic) if critic is not None else None
         self.shift = score_shift(critic) if critic is not None else 0.0
 
     @property
     def networks(self):
-        "The networks by name, as an engine wants them."
+        "The networks by name, as an engine takes them."
         return dict(self.named_children())
 
 # %% ../../nbs/05_rlhf/506_networks.ipynb #e8569383
 def share_weights_copy(module):
-    """A copy of a module that shares every weight and buffer with it; adapters or heads that are put into one later are
+    """A copy of a module that shares every weight and buffer with it; adapters or heads that are added to one later are
     not in the other."""
     shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     return copy.deepcopy(module, shared)
 
 
 def critic_sharing_weights(actor):
-    "A critic on the weights of an actor that has no adapters yet: a twin of its backbone under a new score head."
+    "A critic on the weights of an actor that has no adapters yet: its backbone, shared, under a new score head."
     from transformers import AutoModelForSequenceClassification
     config = copy.deepcopy(actor.config)
     config.num_labels = 1
@@ -74,8 +75,8 @@ def on_device(model, device, offload=False):
 
 
 class Reference:
-    """The policy at the start: `with reference() as policy` gives it, a frozen model of its own, or the actor with its
-    adapters off."""
+    """The policy at the start of the run: `with reference() as policy` gives a frozen model of its own, or the actor
+    with its adapters off."""
 
     def __init__(self, actor, model=None, offload=False):
         self.actor, self.model, self.offload = actor, model, offload
@@ -87,11 +88,10 @@ class Reference:
     def __call__(self):
         if self.model is None:
             return adapter_off(self.actor)
-        place = next(self.actor.parameters())
-        # an engine may have made the actor bfloat16
-        return on_device(self.model.to(place.dtype), place.device, self.offload)
+        like = next(self.actor.parameters())  # an engine may have made the actor bfloat16
+        return on_device(self.model.to(like.dtype), like.device, self.offload)
 
-
+# %% ../../nbs/05_rlhf/506_networks.ipynb #b51cdc77
 class GenerationModel:
     "The model that samples: the actor itself, or a whole `copy` of it where its weights are sharded."
 
@@ -106,8 +106,8 @@ class GenerationModel:
         return self.copy
 
 # %% ../../nbs/05_rlhf/506_networks.ipynb #ad674abe
-def _own(parameter):
-    "What this process holds of a parameter: all of it, or its part under ZeRO-3."
+def _shard(parameter):
+    "What this process holds of a parameter: all of it, or its shard under ZeRO-3."
     return getattr(parameter, "ds_tensor", parameter).detach()
 
 # %% ../../nbs/05_rlhf/506_networks.ipynb #b9231203
@@ -116,33 +116,33 @@ class EMA:
 
     def __init__(self, model, decay):
         self.decay, self.trained = decay, {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.weights = {name: _own(p).float().clone() for name, p in self.trained.items()}
+        self.weights = {name: _shard(p).float().clone() for name, p in self.trained.items()}
 
     def __call__(self, run=None):
-        "A callback: one step of the average."
+        "A callback that makes one step of the average."
         for name, p in self.trained.items():
-            self.weights[name].lerp_(_own(p).float(), 1 - self.decay)
+            self.weights[name].lerp_(_shard(p).float(), 1 - self.decay)
 
     @contextmanager
     def applied(self):
         "A block in which the model has the averaged weights."
-        before = {name: _own(p).clone() for name, p in self.trained.items()}
-        self._put(self.weights)
+        before = {name: _shard(p).clone() for name, p in self.trained.items()}
+        self._set_weights(self.weights)
         try:
             yield
         finally:
-            self._put(before)
+            self._set_weights(before)
 
-    def _put(self, values):
-        "Sets the model's weights."
+    def _set_weights(self, values):
+        "Sets the trained weights of the model."
         for name, p in self.trained.items():
-            _own(p).copy_(values[name])
+            _shard(p).copy_(values[name])
 
     def state_dict(self):
         "The averaged weights by name."
         return self.weights
 
     def load_state_dict(self, state):
-        "Goes on from a saved average."
+        "Continues from a saved average."
         for name, value in state.items():
             self.weights[name].copy_(value)

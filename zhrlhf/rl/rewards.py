@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['kl_terms', 'at_last_token', 'token_rewards', 'model_scorer', 'function_scorer', 'weighted_scorer',
-           'spread_over_tokens', 'named_function', 'RunningMeanStd', 'check_reward_model', 'make_scorers']
+           'spread_over_tokens', 'named_function', 'RunningMeanStd', 'shape_rewards', 'check_reward_model',
+           'make_scorers']
 
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #292cd4b8
 import math
@@ -39,7 +40,7 @@ def token_rewards(task, kl, mask, beta):
 
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #50932fa5
 def model_scorer(model, offload=False):
-    "Scores by a reward model: its normalised score at the last real token; offloaded, it waits on the CPU."
+    "Scores by a reward model: its normalised score at the last real token; with `offload` it waits on the CPU."
     shift = score_shift(model)
 
     def score(records, texts, batch):
@@ -83,7 +84,7 @@ def _number(value, record):
 
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #1c8b4cee
 def spread_over_tokens(row, values, tokens):
-    "Adds one value a character, and one for the end, to the tokens they belong to."
+    "Adds one value per character, and one for the end, to the tokens that they belong to."
     sizes = [len(t) for t in tokens]
     if len(values) != sum(sizes) + 1:
         raise UserError(f"the reward function gave {len(values)} numbers for an answer of {sum(sizes)} characters; it "
@@ -92,11 +93,11 @@ def spread_over_tokens(row, values, tokens):
     for t, size in enumerate(sizes):
         row[t] += sum(values[at:at + size])
         at += size
-    row[min(len(tokens), len(row) - 1)] += values[-1]  # at eos; at the last token if the answer was cut off
+    row[min(len(tokens), len(row) - 1)] += values[-1]  # at eos, or at the last token of an answer that was cut off
 
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #4e0e80b4
 def named_function(name, option="--reward-function"):
-    "The function behind `module:name`, such as zhrlhf.data.couplets:rule_reward; `option` is where the name was given."
+    "The function behind `module:name`, such as zhrlhf.data.couplets:rule_reward; `option` names it in error lines."
     import importlib
     module, _, attribute = name.partition(":")
     try:
@@ -135,26 +136,39 @@ class RunningMeanStd:
         "The standard deviation (of the population); 1 as long as all numbers were equal."
         return math.sqrt(self.squares / self.count) if self.squares > 0 else 1.0
 
+# %% ../../nbs/05_rlhf/504_rewards.ipynb #7fbec815
+def shape_rewards(score, batch, settings, running):
+    """Task rewards [B, R] from scores [B, R]: normalised, clipped, less the penalty for an answer that does not end.
+
+    `running` is the RunningMeanStd of all scores so far; it takes in these scores if they are normalised."""
+    mask = batch["mask"]
+    if settings.normalise_scores:  # the mean is spread over the tokens, or clipping could cut it off
+        running.add(score.sum(1))
+        score = (score - running.mean * mask / mask.sum(1, keepdim=True)) / running.std
+    if settings.reward_clip:
+        score = score.clamp(-settings.reward_clip, settings.reward_clip)
+    return score - settings.missing_eos_penalty * at_last_token((~batch["ended"]).float(), mask)
+
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #26626987
 def check_reward_model(settings, tokenizer):
-    """Refuses a reward model that would read the actor's rows as something else: another vocabulary, another layout, or
-    too few positions."""
+    """Refuses a reward model that would not read the actor's rows as they are meant: another vocabulary, another prompt
+    template, or too few positions."""
     theirs, fix = load_tokenizer(settings.reward_model), "the reward model must start from this SFT model or a sibling"
     if theirs.get_vocab() != tokenizer.get_vocab():
         raise UserError(f"{settings.reward_model}: another vocabulary than {settings.model}; {fix}")
     actor, reward = (meta_model(path, read_json(path / "config.json"))[0].config
                      for path in map(model_folder, (settings.model, settings.reward_model)))
     if family_named(actor.model_type).template(tokenizer) != family_named(reward.model_type).template(theirs):
-        raise UserError(f"{settings.reward_model}: a {reward.model_type} lays out prompt and answer otherwise than "
-                        f"the {actor.model_type} of {settings.model}; {fix}")
-    places = getattr(reward, "max_position_embeddings", None) or settings.max_length
-    if settings.max_length > places:
-        raise UserError(f"{settings.length_option} {settings.max_length}: the reward model knows {places} positions; "
-                        f"say at most that")
+        raise UserError(f"{settings.reward_model}: a {reward.model_type} has another prompt template than the "
+                        f"{actor.model_type} of {settings.model}; {fix}")
+    known = getattr(reward, "max_position_embeddings", None) or settings.max_length
+    if settings.max_length > known:
+        raise UserError(f"{settings.length_option} {settings.max_length}: the reward model has {known} positions; "
+                        f"give at most that many")
 
-
+# %% ../../nbs/05_rlhf/504_rewards.ipynb #e41836a2
 def make_scorers(settings, tokenizer):
-    "Scorer and gold that the settings describe; the gold is None if there is none."
+    "The scorer and the gold evaluator that the settings describe; the second is None without --gold-function."
     if not (settings.reward_model or settings.reward_function):
         raise UserError("nothing to learn from: give --reward-model with a reward model, --reward-function, or both")
     parts = [(1.0, function_scorer(named_function(settings.reward_function)))] if settings.reward_function else []
@@ -164,6 +178,7 @@ def make_scorers(settings, tokenizer):
     if weight:
         model = load_reward_model(settings.reward_model).requires_grad_(False).eval()
         parts.append((weight, model_scorer(model, settings.offload)))
-    gold = function_scorer(named_function(settings.gold_function,
-                                          "--gold-function")) if settings.gold_function else None
+    gold = None
+    if settings.gold_function:
+        gold = function_scorer(named_function(settings.gold_function, "--gold-function"))
     return parts[0][1] if len(parts) == 1 else weighted_scorer(*parts), gold

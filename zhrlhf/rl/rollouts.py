@@ -18,8 +18,8 @@ from ..models.sampling import answer_text, sample_batch
 
 # %% ../../nbs/05_rlhf/503_rollouts.ipynb #4c0d76b8
 def assemble(prompts, response, ends, pad_id):
-    """A rollout from left-padded prompts (a collated batch) and sampled ids [B, R], which any of `ends` ends: model
-    inputs, labels and `mask` [B, R]."""
+    """A rollout from left-padded prompts (a collated batch) and sampled ids [B, R]: model inputs, labels and `mask`
+    [B, R]; an answer ends with the first id that is one of `ends`."""
     stops = torch.isin(response, torch.tensor(ends, device=response.device)).long()
     before_end = stops.cumsum(1) - stops == 0  # no end earlier in the row
     mask = before_end.long()
@@ -36,7 +36,9 @@ def assemble(prompts, response, ends, pad_id):
 def end_ids(model, tokenizer):
     "The ids that end an answer: those of the model's config, where sampling stops, and the tokenizer's."
     ids = model.config.eos_token_id
-    return sorted({end_id(tokenizer), *(ids if isinstance(ids, (list, tuple)) else () if ids is None else (ids,))})
+    if not isinstance(ids, (list, tuple)):
+        ids = () if ids is None else (ids,)
+    return sorted({end_id(tokenizer), *ids})
 
 # %% ../../nbs/05_rlhf/503_rollouts.ipynb #6953fb86
 def rollout(model, tokenizer, examples, sampling, batch_size=0, seed=None, rows=None):
@@ -45,40 +47,41 @@ def rollout(model, tokenizer, examples, sampling, batch_size=0, seed=None, rows=
 
     Prompts of similar length are answered together, `batch_size` at a time (0: all), so that short ones do not wait for
     long ones.
-    With a `seed` (a number, or several) an answer depends on it and the row's number alone; `rows` are the numbers, if
-    they are not 0, 1, 2 …"""
+    With a `seed` (a number, or several) an answer depends only on the seed and its row number; `rows` are these
+    numbers if they are not 0, 1, 2 …"""
     device, pad = next(model.parameters()).device, tokenizer.pad_token_id
     order, size = sorted(range(len(examples)), key=lambda i: len(examples[i])), batch_size or len(examples)
-    parts = [order[at:at + size] for at in range(0, len(order), size)]
+    groups = [order[at:at + size] for at in range(0, len(order), size)]
     numbers = sampling.numbers(seed, rows or range(len(examples)))
-    drawn = [sample_batch(model, to_device(collate([examples[i] for i in part], pad, side="left"), device), sampling,
-                          numbers[part]) for part in parts]
-    response = torch.full((len(examples), max(ids.shape[1] for ids in drawn)), pad, device=device)
-    for part, ids in zip(parts, drawn):
-        response[part, :ids.shape[1]] = ids
-    return assemble(to_device(collate(examples, pad, side="left"), device), response, end_ids(model, tokenizer), pad)
+
+    def prompts(indices):
+        return to_device(collate([examples[i] for i in indices], pad, side="left"), device)
+    sampled = [sample_batch(model, prompts(group), sampling, numbers[group]) for group in groups]
+    response = torch.full((len(examples), max(ids.shape[1] for ids in sampled)), pad, device=device)
+    for group, ids in zip(groups, sampled):
+        response[group, :ids.shape[1]] = ids
+    return assemble(prompts(range(len(examples))), response, end_ids(model, tokenizer), pad)
 
 # %% ../../nbs/05_rlhf/503_rollouts.ipynb #5659f113
-def gather_rollout(batch, parts, examples, tokenizer):
-    """The rollout of all processes, and its `parts`, named tensors [B, R], from each one's own: row n of `examples` was
-    process n modulo their number's.
+def gather_rollout(batch, outputs, examples, tokenizer):
+    """The rollout of all processes, and its `outputs` (named tensors [B, R]), from the part of each process; row n of
+    `examples` was answered by process n modulo the number of processes.
 
-    All processes have the same whole afterwards, so that what is computed from it (whitening, metrics, minibatches) is
+    All processes hold the same rollout afterwards, so what is computed from it (whitening, metrics, minibatches) is
     the same everywhere."""
     if world_size() == 1:
-        return batch, parts
+        return batch, outputs
     device, pad = batch["mask"].device, tokenizer.pad_token_id
-    pieces = all_gather_object({name: value.cpu() for name,
-                                value in {"response": batch["input_ids"][:, -batch["mask"].shape[1]:],
-                                          **parts}.items()})
-    width, whole = max(piece["response"].shape[1] for piece in pieces), {}
-    for name, first in pieces[0].items():
+    own = {"response": batch["input_ids"][:, -batch["mask"].shape[1]:], **outputs}
+    parts = all_gather_object({name: value.cpu() for name, value in own.items()})
+    width, joined = max(part["response"].shape[1] for part in parts), {}
+    for name, first in parts[0].items():
         rows = torch.full((len(examples), width), pad if name == "response" else 0, dtype=first.dtype)
-        for n, piece in enumerate(pieces):
-            rows[n::world_size(), :piece[name].shape[1]] = piece[name]
-        whole[name] = rows.to(device)
-    return assemble(to_device(collate(examples, pad, side="left"), device), whole.pop("response"), batch["ends"],
-                    pad), whole
+        for n, part in enumerate(parts):
+            rows[n::world_size(), :part[name].shape[1]] = part[name]
+        joined[name] = rows.to(device)
+    prompts = to_device(collate(examples, pad, side="left"), device)
+    return assemble(prompts, joined.pop("response"), batch["ends"], pad), joined
 
 # %% ../../nbs/05_rlhf/503_rollouts.ipynb #4d5807f9
 def select_rows(batch, rows):
@@ -88,9 +91,11 @@ def select_rows(batch, rows):
 
 
 def response_texts(tokenizer, batch):
-    """For each row the texts of its response tokens, without eos; joined they are the answer, marks by their names.
+    """For each row the texts of its response tokens, without eos; joined they are the answer, with special tokens
+    written out.
 
-    A token that does not complete a character has the text of none, the one that completes it has all of it."""
+    A token that does not complete a character has the empty text; the token that completes it has the whole
+    character."""
     responses = batch["input_ids"][:, -batch["mask"].shape[1]:]
     counts = (batch["mask"].sum(1) - batch["ended"].float()).long().tolist()
     alone = {i: tokenizer.decode([i]) for i in responses.unique().tolist()}
@@ -98,16 +103,16 @@ def response_texts(tokenizer, batch):
 
 
 def _pieces(tokenizer, ids, alone):
-    """The texts of the tokens of one answer; `alone` are the texts of single tokens, which do where every token is made
-    of whole characters."""
+    """The texts of the tokens of one answer; `alone` gives the text of every single token, which is enough if all
+    tokens of the answer are whole characters."""
     if not any("\ufffd" in alone[i] for i in ids):
         return [alone[i] for i in ids]
-    pieces, given = [], ""
+    pieces, done = [], ""
     for n in range(1, len(ids) + 1):
         text = answer_text(tokenizer, ids[:n], specials=True)
         whole = text if n == len(ids) else text.rstrip("\ufffd")
-        pieces.append(whole[len(given):])
-        given = max(given, whole, key=len)
+        pieces.append(whole[len(done):])
+        done = max(done, whole, key=len)
     return pieces
 
 # %% ../../nbs/05_rlhf/503_rollouts.ipynb #504d52f0
@@ -126,21 +131,20 @@ def logprobs_and_entropy(model, batch, temperature=1.0):
     "Log-probabilities and the policy's entropies in nats at the response tokens, both [B, R], from one forward pass."
     def work(logits, labels):
         logp = (logits / temperature).log_softmax(-1)
-        chosen, logp = logp.gather(1, labels[:, None]).squeeze(1), logp.detach()  # the entropy is only looked at
+        chosen, logp = logp.gather(1, labels[:, None]).squeeze(1), logp.detach()  # no gradient through the entropy
         return torch.stack([chosen, -(logp.exp() * logp).sum(-1)])
     return tuple(per_token(batch, flat) for flat in torch.cat(map_chunks(model, batch, work), 1))
 
 
 def response_values(critic, batch, shift=0.0):
-    "Values [B, R] of the states before each response token, zero after the end; `shift` is the reward model's."
+    "Values [B, R] of the states before each response token, less the reward model's `shift`; zero after the end."
     rows, tokens = batch["mask"].nonzero(as_tuple=True)
     before = tokens + batch["input_ids"].shape[1] - batch["mask"].shape[1] - 1
     return per_token(batch, critic.score(hidden_states_at(critic, batch, rows, before)).squeeze(-1).float() - shift)
 
 
 def in_micro_batches(work, batch, size):
-    """`work(batch)`, which gives named tensors [B, R], for `size` rows at a time (0: all): what is looked at once need
-    not be in memory at once."""
-    parts = [work(select_rows(batch, rows))
-             for rows in torch.arange(len(batch["mask"])).split(size or len(batch["mask"]))]
+    "The named tensors [B, R] that `work(batch)` gives, computed for `size` rows at a time (0: all) to save memory."
+    count = len(batch["mask"])
+    parts = [work(select_rows(batch, rows)) for rows in torch.arange(count).split(size or count)]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

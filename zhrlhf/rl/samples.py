@@ -14,33 +14,33 @@ from ..base.plots import html_page, html_table
 from ..models.examples import prompt_examples
 from ..models.heads import eval_mode
 from ..models.sampling import Sampling
-from .collector import RolloutCollector
+from .collector import RolloutModels
 from .rollouts import response_texts, rollout
 
 # %% ../../nbs/05_rlhf/510_samples.ipynb #a9357083
 class SampleTable:
     """A callback that lets policy and reference answer the same prompts, greedily, and keeps answers, scores and KL in
-    two files."""
+    two files: `path` (JSON lines), and an HTML page beside it."""
 
     def __init__(self, collector, records, path):
-        self.collector, self.records, self.path, self.base = collector, records, path, None
+        self.collector, self.records, self.path, self.reference = collector, records, path, None
         self.examples = prompt_examples(collector.model.actor, collector.tokenizer, records,
                                         collector.settings.max_prompt_length)
 
     @torch.no_grad()
     def __call__(self, run):
         c, greedy = self.collector, Sampling(self.collector.settings.response_length, temperature=0)
-        if self.base is None:
+        if self.reference is None:
             with c.reference() as policy, eval_mode(policy):
-                self.base = self._answers(rollout(policy, c.tokenizer, self.examples, greedy))[:2]
+                self.reference = self._answers(rollout(policy, c.tokenizer, self.examples, greedy))
         batch = c.sample(self.examples, greedy)
-        texts, scores = self._answers(batch)
-        found = c.compute(RolloutCollector.forward_pass, c, batch)
-        kl = (found["logp"] - found["ref_logp"]).sum(1).tolist()
-        rows = [dict(zip(("update", "prompt", "answer", "score", "kl", "reference", "reference_score"),
-                         (run.batches.update, r.prompt, *row)))
-                for r, *row in zip(self.records, texts, scores, kl, *self.base)]
+        outputs = c.compute(RolloutModels.forward_pass, c, batch)
+        kl = (outputs["logp"] - outputs["ref_logp"]).sum(1).tolist()
+        names = ("update", "prompt", "answer", "score", "kl", "reference", "reference_score")
+        rows = [dict(zip(names, (run.batches.update, record.prompt, *row)))
+                for record, *row in zip(self.records, *self._answers(batch), kl, *self.reference)]
         if is_main_process():
+            # after a resume the file may hold rows of updates that come again
             kept = [row for row in read_jsonl(self.path)
                     if row["update"] < run.batches.update] if self.path.exists() else []
             write_jsonl(self.path, kept + rows)
@@ -55,6 +55,6 @@ class SampleTable:
 def answers_table(rows):
     "The rows of a SampleTable as a table, the newest update first."
     newest = sorted(rows, key=lambda row: -row["update"])
-    return html_table([(r["update"], r["prompt"], r["answer"], f"{r['score']:.2f}", f"{r['kl']:.1f}", r["reference"],
-                        f"{r['reference_score']:.2f}") for r in newest],
-                      ["update", "prompt", "answer", "score", "KL", "reference's answer", "its score"])
+    rows = [(r["update"], r["prompt"], r["answer"], f"{r['score']:.2f}", f"{r['kl']:.1f}", r["reference"],
+             f"{r['reference_score']:.2f}") for r in newest]
+    return html_table(rows, ["update", "prompt", "answer", "score", "KL", "reference's answer", "its score"])

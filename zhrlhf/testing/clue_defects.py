@@ -42,23 +42,23 @@ def topic_row(rng, number):
 def inference_row(rng, number):
     "An OCNLI row: somebody sees a thing, and something is said about its kind."
     kind, label = rng.choice(list(closed_world()["kinds"])), rng.choice(list(closed_world()["hypotheses"]))
-    seen = (((((
-        f"{rng.choice(closed_world()['people'])}{rng.choice(closed_world()['days'])}看见了{rng.choice(closed_world()['kinds'][kind])}")))))
-    return {"sentence1": seen, "sentence2": closed_world()["hypotheses"][label].format(kind), "label": label,
-            "id": number}
+    who, day, thing = (rng.choice(words) for words in (closed_world()["people"], closed_world()["days"],
+                                                       closed_world()["kinds"][kind]))
+    return {"sentence1": f"{who}{day}看见了{thing}", "sentence2": closed_world()["hypotheses"][label].format(kind),
+            "label": label, "id": number}
 
-
+# %% ../../nbs/07_evaluation/709_clue_defects.ipynb #67a3b4bb
 def request_row(rng, number):
-    "An AFQMC row: two wordings of one request, or of two."
+    "An AFQMC row: two wordings of one request, or two different requests."
     first, other = rng.sample(closed_world()["actions"], 2)
-    same, (a, b), (who, too) = rng.random() < 0.5, rng.sample(closed_world()["asked"],
-                                                              2), rng.sample(closed_world()["people"], 2)
-    return {"sentence1": who + "问" + a.format(first), "sentence2": too + "问" + b.format(first if same else other),
+    same = rng.random() < 0.5
+    (a, b), (one, two) = rng.sample(closed_world()["asked"], 2), rng.sample(closed_world()["people"], 2)
+    return {"sentence1": one + "问" + a.format(first), "sentence2": two + "问" + b.format(first if same else other),
             "label": str(int(same))}
 
 
 def keyword_row(rng, number):
-    "A CSL row: an abstract on one topic, keywords from it or from another topic."
+    "A CSL row: an abstract on one topic, and keywords of this or another topic."
     topic, other = rng.sample(closed_world()["studied"], 2)
     words, genuine = rng.sample(closed_world()["topics"][topic], 3), rng.random() < 0.5
     keywords = rng.sample(words if genuine else closed_world()["topics"][other], 2)
@@ -66,7 +66,7 @@ def keyword_row(rng, number):
 
 # %% ../../nbs/07_evaluation/709_clue_defects.ipynb #21bde862
 def referent_rows(rng, number):
-    "CLUEWSC2020 rows on one pronoun, one for each of two or three things; the property named fits one of them."
+    "CLUEWSC2020 rows about one pronoun, one for each of two or three things; the property named fits one of them."
     near, pronoun = rng.sample(list(closed_world()["things"]), rng.choice([2, 3, 3])), rng.choice(["它", "这东西"])
     named, meant = "桌上放着" + "和".join(near), rng.choice(near)
     text = f"{named}，{pronoun}很{closed_world()['things'][meant]}。"
@@ -90,19 +90,19 @@ def idiom_row(rng, number):
     "A CHID row and its answers: four blanks in three passages."
     choices, used = rng.sample(list(closed_world()["idioms"]), 10), rng.sample(list(closed_world()["idioms"]), 4)
     tags = [f"#idiom{4 * number + n:06d}#" for n in range(4)]
-    one, two, three, four = ("{0}，{2}，{1}".format(*closed_world()["idioms"][idiom], tag) for idiom,
-                             tag in zip(used, tags))
-    return {"content": [one + "。", two + "。", f"{three}；{four}。"],
-            "candidates": choices}, {tag: choices.index(idiom) for tag, idiom in zip(tags, used)}
+    one, two, three, four = ("{0}，{2}，{1}".format(*closed_world()["idioms"][idiom], tag)
+                             for idiom, tag in zip(used, tags))
+    row = {"content": [one + "。", two + "。", f"{three}；{four}。"], "candidates": choices}
+    return row, {tag: choices.index(idiom) for tag, idiom in zip(tags, used)}
 
 # %% ../../nbs/07_evaluation/709_clue_defects.ipynb #74b36d12
-# tasks of one row an item
+# tasks with one row per item
 LINES = {"tnews": topic_row, "ocnli": inference_row, "afqmc": request_row, "csl": keyword_row}
 
 
 def different(task, rng, count, taken):
-    """`count` rows of a task that differ in more than their number from each other and from those `taken`, to which
-    they are added."""
+    """`count` rows of a task that differ, in more than their number, from each other and from the rows in `taken`;
+    they are added to it."""
     rows = []
     for _ in range(100 * count):
         row = LINES[task](rng, len(rows))
@@ -114,9 +114,9 @@ def different(task, rng, count, taken):
             return rows
     raise UserError(f"{task}: the closed world has no {count} more rows that are all different; ask for fewer")
 
-
+# %% ../../nbs/07_evaluation/709_clue_defects.ipynb #88849773
 def write_world(folder, rows, seed=0, tasks=(*LINES, "cluewsc2020", "c3", "chid")):
-    "Writes tasks of the closed world as CLUE files below `folder`; `rows` {split: about how many items a task}."
+    "Writes tasks of the closed world as CLUE files into `folder`; `rows` is {split: about how many items per task}."
     folder, taken = Path(folder), {task: set() for task in LINES}
     for split, count in rows.items():
         dice = {task: random.Random(f"{seed} {split} {task}") for task in tasks}
@@ -137,7 +137,7 @@ def write_world(folder, rows, seed=0, tasks=(*LINES, "cluewsc2020", "c3", "chid"
 
 # %% ../../nbs/07_evaluation/709_clue_defects.ipynb #f057c44b
 def credit_of(item, values):
-    "The share of a success that the candidates' `values` earn on an item; the highest wins, ties count in part."
+    "The credit, 0 to 1, that the candidates' `values` earn on an item; the highest wins, ties share."
     if "own" not in item.fields:
         return score_item(values, item.right).credit
     own = score_item(values, item.fields["own"]).credit
@@ -145,31 +145,31 @@ def credit_of(item, values):
 
 # %% ../../nbs/07_evaluation/709_clue_defects.ipynb #2d230d4b
 DEFECTS = {
-    "no_shift": "position t is asked for the token at t, which it has just read",
-    "softmax_twice": "probabilities are given where logits belong",
-    "fixed_groups": "Winograd rows are compared two by two and C3's prompts four by four, whatever they belong to",
+    "no_shift": "position t predicts the token at t, which it has just read",
+    "softmax_twice": "probabilities are used as logits",
+    "fixed_groups": "Winograd rows are compared in twos and C3's prompts in fours, whatever question they belong to",
     "test_examples": "demonstrations come from the evaluation file",
     "any_candidate": "demonstrations are drawn among all candidates' texts, most of them wrong",
-    "drawn_anew": "each candidate gets demonstrations of its own",
+    "drawn_again": "each candidate gets demonstrations of its own",
     "right_cut": "a text that is too long loses its end",
-    "gold_first": "the right candidate stands first, and the first of equals wins",
+    "gold_first": "the right candidate stands first, and of equal scores the first wins",
     "tags_left": "a passage keeps the tags of its other blanks",
 }
 
-
+# %% ../../nbs/07_evaluation/709_clue_defects.ipynb #cd49c230
 @torch.no_grad()
 def token_logs(model, tokenizer, texts, defects=(), max_length=None, batch_size=32):
-    """The log-probability of each token of each text, a tensor a text, from a decoder; `max_length` counts the begin
-    token."""
+    """The log-probability of each token of each text, one tensor per text, by a decoder; `max_length` includes the
+    begin token."""
     rows = [[tokenizer.bos_token_id, *ids] for ids in encode(tokenizer, texts)]
     if max_length:
         rows = [row[:max_length] if "right_cut" in defects else row[-max_length:] for row in rows]
     found, device = [], getattr(model, "device", "cpu")
-    # the logits of one position before the token, or of its own
+    # a token is predicted by the position before it, or (defect) by its own
     back = 0 if "no_shift" in defects else 1
     for some in (rows[n:n + batch_size] for n in range(0, len(rows), batch_size)):
         width = max(map(len, some))
-        # [B, T]; nothing sees the padding behind it
+        # [B, T]; no token sees the padding after it
         ids = torch.tensor([row + [0] * (width - len(row)) for row in some], device=device)
         logits = model(input_ids=ids).logits.float()
         if "softmax_twice" in defects:
@@ -202,8 +202,8 @@ def gold_in_front(item):
 
 
 def heads(folder, task, count, defects, shots, seed):
-    "What stands in front of each of `count` prompts: demonstrations, a line each."
-    wrong = {"test_examples", "any_candidate", "drawn_anew"} & set(defects)
+    "What stands in front of each of `count` prompts: demonstrations, one per line."
+    wrong = {"test_examples", "any_candidate", "drawn_again"} & set(defects)
     if not shots or not wrong:
         return ["".join(solved(task, demo, "whole") + "\n"
                         for demo in demonstrations(folder, task, shots, seed))] * count
@@ -212,16 +212,16 @@ def heads(folder, task, count, defects, shots, seed):
         lines = [text for item in shown for text in candidate_texts(task, item)]
     else:
         lines = [solved(task, item, "whole") for item in shown if item.gold is not None]
-    rng, draws = random.Random(seed), count if "drawn_anew" in defects else 1
+    rng, draws = random.Random(seed), count if "drawn_again" in defects else 1
     fronts = ["".join(line + "\n" for line in rng.sample(lines, min(shots, len(lines)))) for _ in range(draws)]
     return fronts * (count // draws)
 
 # %% ../../nbs/07_evaluation/709_clue_defects.ipynb #02fddd3a
 def in_groups(prompts, values, size):
-    """Successes when `size` neighbours (item, text) are compared, whoever they are; the last one's item says which
-    should win.
+    """The credits, 0 or 1, when each `size` neighbouring (item, text) are compared, whatever items they belong to; the
+    item of the last one says which should win.
 
-    In a pair of Winograd rows, the first should win where the last row says true, as in the older code."""
+    In a pair of Winograd rows the first should win where the last row says true, as in the older code."""
     right = []
     for n in range(0, len(prompts) - size + 1, size):
         last, some = prompts[n + size - 1][0], values[n:n + size]
@@ -229,9 +229,9 @@ def in_groups(prompts, values, size):
         right.append(float(some.index(max(some)) == wanted))
     return right
 
-
+# %% ../../nbs/07_evaluation/709_clue_defects.ipynb #c153cda9
 def older_scorer(model, tokenizer, folder, task, defects=(), shots=0, seed=0, max_length=None):
-    """The success of each comparison, 1, 0 or between, on a task's development file; without `defects` the method
+    """The credit, 0 to 1, of each comparison on a task's development file; without `defects` this is our method
     `whole`."""
     if unknown := set(defects) - set(DEFECTS):
         raise UserError(f"unknown defect {min(unknown)}; known are {', '.join(DEFECTS)}")
@@ -250,12 +250,12 @@ def older_scorer(model, tokenizer, folder, task, defects=(), shots=0, seed=0, ma
     if size:
         return in_groups(prompts, values, size)
     each = iter(values)
-    return [float(some.index(max(some)) == 0) if first else credit_of(item, some) for item,
-            some in ((item, [next(each) for _ in texts]) for item, texts in asked)]
+    scored = [(item, [next(each) for _ in texts]) for item, texts in asked]
+    return [float(some.index(max(some)) == 0) if first else credit_of(item, some) for item, some in scored]
 
 # %% ../../nbs/07_evaluation/709_clue_defects.ipynb #58571b9e
 @cache
 def published():
-    """Published results of the ten tasks and where they come from: {sources, series, tasks: {task: {metric, rows,
-    chance, majority, zero, one, few}}}."""
+    """Published results of the ten tasks and their sources: {sources, series, tasks: {task: {metric, rows, chance,
+    majority, zero, one, few}}}."""
     return json.loads(files("zhrlhf").joinpath("assets/clue/published.json").read_text(encoding="utf-8"))

@@ -18,8 +18,9 @@ from ..data.batches import Example, collate
 
 # %% ../../nbs/10_tools/1010_model_checks.ipynb #6a27e5d6
 def largest_difference(a, b, valid=None):
-    """The largest absolute difference of two tensors [B, T, …], where `valid` [B, T] is given only there; infinite if
-    shapes differ."""
+    """The largest absolute difference of two tensors [B, T, …]; infinite if their shapes differ.
+
+    With `valid` [B, T] only the positions where it is true are compared."""
     if a.shape != b.shape:
         return float("inf")
     difference = (a.detach().double() - b.detach().double()).abs()
@@ -37,13 +38,14 @@ def read_fixture(folder):
         for key, tensor in load_file(folder / f"{kind}.safetensors").items():
             case, name = key.split(".", 1)
             cases.setdefault(case, ({}, {}))[side][name] = tensor
-    return json.loads((folder / "config.json").read_text(encoding="utf-8")), load_file(
-        folder / "model.safetensors"), cases
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return config, load_file(folder / "model.safetensors"), cases
 
-
+# %% ../../nbs/10_tools/1010_model_checks.ipynb #dcbf4d03
 def load_state(model, state, rename):
-    """Fills a model with a state in an original key layout, `rename(key) -> key or None`; every key and every parameter
-    must find its partner."""
+    """Fills a model with a state dict under other keys, renamed by `rename(key) -> key or None`.
+
+    Every key must find its parameter, and every parameter its key."""
     renamed = {new: tensor for key, tensor in state.items() if (new := rename(key))}
     missing, unexpected = model.load_state_dict(renamed, strict=False)
     missing = [key for key in missing if key not in model.all_tied_weights_keys]
@@ -54,28 +56,29 @@ def load_state(model, state, rename):
 
 
 def ignore_pads(labels, pad):
-    "Labels whose pad ids, which the original models skip, become −100, which every model of today skips."
+    "Labels with pad ids, which the original models skip, replaced by −100, which today's models skip."
     return labels.masked_fill(labels == pad, -100)
 
 # %% ../../nbs/10_tools/1010_model_checks.ipynb #694f4587
 @torch.no_grad()
 def step_logits(model, input_ids, prefix, position_ids=None, attention_mask=None):
-    """Logits [B, T, V] of a prefill of `prefix` tokens and single steps through the cache; positions [B, …, T], mask
-    [B, T] or [B, 1, T, T]."""
+    """Logits [B, T, V] of a prefill of `prefix` tokens and single steps through the KV cache.
+
+    Positions are [B, …, T], the mask is [B, T] or [B, 1, T, T]."""
     parts, cache = [], None
     for start, end in [(0, prefix), *((t, t + 1) for t in range(prefix, input_ids.shape[1]))]:
         given = {}
         if position_ids is not None:
             given["position_ids"] = position_ids[..., start:end]
         if attention_mask is not None:
-            given["attention_mask"] = attention_mask[:, :end] if attention_mask.dim() == 2 else attention_mask[
-                :, :, start:end, :end]
+            given["attention_mask"] = (attention_mask[:, :end] if attention_mask.dim() == 2
+                                       else attention_mask[:, :, start:end, :end])
         out = model(input_ids[:, start:end], past_key_values=cache, use_cache=True, **given)
         cache = out.past_key_values
         parts.append(out.logits)
     return torch.cat(parts, 1)
 
-
+# %% ../../nbs/10_tools/1010_model_checks.ipynb #d23b37a2
 @torch.no_grad()
 def greedy(model, input_ids, new_tokens, **inputs):
     "The most probable continuation [B, T + new_tokens] by `generate`, ends ignored; `use_cache` and masks as given."
@@ -118,9 +121,9 @@ def gradients(model, batch, seed=0):
     model.eval()
     return found
 
-
+# %% ../../nbs/10_tools/1010_model_checks.ipynb #2465e431
 def checkpoint_faults(model, batch, tolerance=1e-6):
-    "Names of trainable tensors that get no gradient, or another one, when non-re-entrant checkpointing is on."
+    "Names of trainable tensors that get no gradient, or a different one, with non-re-entrant checkpointing."
     plain = gradients(model, batch)
     model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     try:
@@ -133,7 +136,7 @@ def checkpoint_faults(model, batch, tolerance=1e-6):
 # %% ../../nbs/10_tools/1010_model_checks.ipynb #5da14580
 @contextmanager
 def perturbed(model, name, amount=0.01):
-    "The model with `amount` added to the first number of one tensor; as before afterwards."
+    "Inside the block, `amount` is added to the first number of one tensor; afterwards the model is as before."
     tensor = dict(model.named_parameters())[name].data.view(-1)
     kept = tensor[0].clone()
     tensor[0] += amount

@@ -21,18 +21,18 @@ from ..base.errors import UserError
 # %% ../../nbs/04_training/401_loop.ipynb #c53cf159
 @dataclass
 class Run:
-    "The state of one `fit`: callbacks read it, and may set `stop` or add to `metrics`."
+    "The state of one call of `fit`: callbacks read it, and may set `stop` or add to `metrics`."
     model: torch.nn.Module
     batches: Iterable
     engine: object
-    steps: int                                   # optimizer steps when finished
+    steps: int                                   # optimizer steps of the whole run
     step: int = 0                                # optimizer steps done
     metrics: dict = field(default_factory=dict)  # of the last step
     stop: bool = False
 
 
 def _weights(micro_batches):
-    "The total weight of each kind of micro-batch in one step."
+    "The total weight of each kind of micro-batch in one step of this process."
     totals = Counter()
     for micro in micro_batches:
         totals[micro.get("kind", "")] += micro["weight"]
@@ -55,8 +55,10 @@ def _step(run, micro_batches, loss_fn):
     means = dict(all_reduce_sum({name: float(value) for name, value in sums.items()}))
     broken = [name for name, value in means.items() if name.endswith("loss") and not math.isfinite(value)]
     if broken:
-        where = find_nonfinite(run.model, lambda: [engine.compute(loss_fn, run.model, to_device(m, engine.device))
-                                                   for m in micro_batches])
+        def run_again():
+            for micro in micro_batches:
+                engine.compute(loss_fn, run.model, to_device(micro, engine.device))
+        where = find_nonfinite(run.model, run_again)
         raise UserError(f"step {run.step + 1}: the {broken[0]} became {means[broken[0]]}, first seen in {where}; "
                         f"lower the learning rate, or look at the batch")
     return means | engine.step()
@@ -72,25 +74,25 @@ def fit(model, batches, loss_fn, engine, steps, callbacks=(), start=0):
             break
         run.metrics = _step(run, micro_batches, loss_fn)
         run.step += 1
-        for look in callbacks:
-            look(run)
+        for callback in callbacks:
+            callback(run)
     return run
 
 # %% ../../nbs/04_training/401_loop.ipynb #88f40e58
 def find_nonfinite(model, run_again):
-    "The first tensor that is not finite: a weight of `model`, or the output of a module during `run_again()`."
+    "Names the first tensor that is not finite: a weight of `model`, or the output of a module during `run_again()`."
     for name, weight in model.named_parameters():
         if not weight.isfinite().all():
             return f"the weight {name}"
     found = []
 
-    def look(name):
+    def make_hook(name):
         def hook(module, inputs, output):
             tensors = [t for t in tree_leaves(output) if torch.is_tensor(t)]
             if not all(t.isfinite().all() for t in tensors):
                 found.append(name)
         return hook
-    hooks = [module.register_forward_hook(look(name)) for name, module in model.named_modules()]
+    hooks = [module.register_forward_hook(make_hook(name)) for name, module in model.named_modules()]
     with torch.no_grad():
         run_again()
     for hook in hooks:
