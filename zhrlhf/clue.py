@@ -23,7 +23,8 @@ from .base.files import read_json, write_bytes, write_json, write_text
 from .base.plots import figure_bytes
 from .base.runs import open_run, versions
 from .base.settings import opt, parse
-from .evals.report import EvaluationRun, demos_shown, log_lines, plot_results, read_run, results_of, side_by_side
+from .evals.compare import side_by_side
+from .evals.report import EvaluationRun, demos_shown, log_lines, plot_results, read_run, results_of
 from .evals.runner import (EvaluatedModel, EvaluationJob, SPLIT_RULE, check_room, scored_lines, text_hash,
                                  written_lines)
 from .evals.tasks import (TASKS, demonstrations, fitted, item_prompt, item_requests, neutral_of, read_task,

@@ -142,7 +142,7 @@ def epoch_order(lengths, batch_size, seed, epoch, drop_last=False):
 # %% ../../nbs/02_data/209_batches.ipynb #692ddaaf
 class Batches:
     "Optimizer steps from a data set: `at(step)` is a pure function of (data, seed, step); iterating starts at `start`."
-    rank, world = 0, 1  # this process and the number of processes; `batch_size` counts the items of all of them
+    rank, world_size = 0, 1  # this process and the number of processes; `batch_size` counts the items of all of them
 
     def __init__(self, items, build, batch_size, seed=0, lengths=None, micro_batch_size=None, vary=None, data="",
                  drop_last=False):
@@ -163,8 +163,8 @@ class Batches:
         epoch, place = divmod(step, self.per_epoch)
         chosen = self._epoch(epoch)[place]
         parts = np.split(chosen, range(self.micro_batch_size, len(chosen), self.micro_batch_size))
-        mine = [self._micro_batch(part, epoch) for part in parts[self.rank::self.world]]
-        if len(mine) < -(-len(parts) // self.world):
+        mine = [self._micro_batch(part, epoch) for part in parts[self.rank::self.world_size]]
+        if len(mine) < -(-len(parts) // self.world_size):
             mine.append(self._micro_batch(parts[0], epoch) | {"weight": 0.0, "tokens": 0})
         return mine
 

@@ -43,7 +43,7 @@ def ptx_batches(model, tokenizer, settings):
             raise not_records from None
     micro_batch_size = max(1, settings.ptx_batch_size // (settings.gradient_accumulation_steps * world_size()))
     batches = bucketed_batches(rows, tokenizer.pad_token_id, settings.ptx_batch_size, settings.seed, micro_batch_size)
-    batches.rank, batches.world = rank(), world_size()
+    batches.rank, batches.world_size = rank(), world_size()
     return batches
 
 

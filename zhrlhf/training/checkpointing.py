@@ -148,7 +148,7 @@ def fit_in_folder(folder, model, batches, loss_fn, engine, steps, callbacks=(), 
                   report_to="none", shown=("loss",)):
     """Runs `fit` inside `folder`: resumes from its checkpoints, logs to metrics.jsonl and TensorBoard, draws loss.png,
     shows a progress bar, saves a checkpoint every `save_steps`."""
-    folder, batches.start, batches.rank, batches.world = Path(folder), 0, rank(), world_size()
+    folder, batches.start, batches.rank, batches.world_size = Path(folder), 0, rank(), world_size()
     checkpoints = Checkpoints(folder / "checkpoints", keep)
     start = checkpoints.restore(model, engine, batches)
     progress, logs = ProgressBar(folder.resolve().name, steps, start, shown), []
