@@ -34,7 +34,7 @@ class SFTSettings(TrainingSettings):
     data: str = opt("couplets:train", "records: a JSON-lines file, or couplets:train")
     eval_data: str = opt("couplets:dev", "held-out records")
     completion_only_loss: bool = opt(True, "learn the answers alone; otherwise prompts too, which only decoders can")
-    sample_steps: int = opt(0, "answer some held-out prompts every so many steps and at the end, and compare with "
+    sample_steps: int = opt(0, "answer some held-out prompts every N steps and at the end, and compare with "
                             "their references in samples.html; 0: never")
     samples: int = opt(16, "how many")
     packing: bool = opt(False, "several short rows share one of --max-length tokens, blind to each other; decoders "

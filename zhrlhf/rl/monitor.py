@@ -207,16 +207,18 @@ PATTERNS = (
             "a lower learning rate of that network, --max-grad-norm 1, --reward-clip 5"),
     Pattern("over-optimisation", over_optimized,
             "the reward is a proxy, and its weak spots pay better than the task (Gao et al. 2023)",
-            "stop at the update with the best gold score, a higher --kl-coef, or a --kl-target; then fix the reward"),
+            "stop at the update with the best gold score, a higher --kl-coef (GRPO: --beta), "
+            "or a --kl-target; then fix the reward"),
     Pattern("KL too large", kl_too_large,
             "the KL penalty is too weak for the size of the scores, or the steps are too large",
-            "a higher --kl-coef or a --kl-target, or a lower --learning-rate"),
+            "a higher --kl-coef (GRPO: --beta) or a --kl-target, or a lower --learning-rate"),
     Pattern("answers do not end", unfinished_answers,
             "the reward pays for length or never punishes a missing end; from the beginning: the SFT model "
             "has not learnt to end",
-            "--missing-eos-penalty 1, a larger --response-length, eos at the end of every answer in the SFT data"),
+            "--missing-eos-penalty 1, a larger --response-length (GRPO: --max-completion-length), "
+            "eos at the end of every answer in the SFT data"),
     Pattern("entropy collapses", entropy_collapses, "a few answers are repeated because they score well",
-            "a higher --kl-coef, a lower --learning-rate, or a reward that sees repetition"),
+            "a higher --kl-coef (GRPO: --beta), a lower --learning-rate, or a reward that sees repetition"),
     Pattern("critic learns nothing", useless_critic,
             "the critic learns too slowly or is clipped too much, or a prompt and half an answer do not predict the "
             "score",

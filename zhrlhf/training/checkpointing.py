@@ -18,7 +18,7 @@ import torch
 from ..base.distributed import broadcast_object, is_main_process, rank, world_size
 from ..base.errors import UserError
 from ..base.files import atomic_folder, read_json, write_json
-from .callbacks import LossPlot, MetricsLog, ProgressBar, TensorBoard, every
+from .callbacks import LossPlot, MetricsLog, ProgressBar, TensorBoard, Wandb, every
 from .engine import save_tensors
 from .loop import fit
 
@@ -155,6 +155,7 @@ def fit_in_folder(folder, model, batches, loss_fn, engine, steps, callbacks=(), 
     if is_main_process():
         logs.append(MetricsLog(folder / "metrics.jsonl", start))
         logs += [TensorBoard(folder / "tensorboard", start)] if report_to == "tensorboard" else []
+        logs += [Wandb(folder)] if report_to == "wandb" else []
         logs.append(every(plot_steps, LossPlot(folder / "metrics.jsonl", folder / "loss.png")))
     saving = [every(save_steps, checkpoints.save), checkpoints.when_due]
     try:

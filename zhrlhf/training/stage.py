@@ -9,6 +9,7 @@ __all__ = ['RESUME_MAY_CHANGE', 'CheckedSettings', 'FolderSettings', 'OptimizerS
            'save_trained']
 
 # %% ../../nbs/04_training/405_stage.ipynb #16da0995
+import importlib.util
 import math
 import shutil
 import sys
@@ -61,13 +62,19 @@ class FolderSettings(CheckedSettings):
     "Where a run writes, how often it saves and draws, and whether it resumes."
     out: str = opt("", "run folder to write; must be empty or new unless --resume")
     resume: bool = opt(False, "go on where a stopped run in --out left off")
-    save_steps: int = opt(200, "write a checkpoint every so many steps, which is what --resume goes on from; 0: never")
+    save_steps: int = opt(200, "write a checkpoint every N steps, which is what --resume goes on from; 0: never")
     save_total_limit: int = opt(2, "how many checkpoints are kept")
-    plot_steps: int = opt(100, "draw loss.png (RL: dashboard.png, too) in the run folder every so many steps and at "
+    plot_steps: int = opt(100, "draw loss.png (RL: dashboard.png, too) in the run folder every N steps and at "
                           "the end; 0: never")
-    report_to: str = opt("tensorboard", "tensorboard, or none; metrics.jsonl is written in any case")
+    report_to: str = opt("tensorboard", "tensorboard, wandb, or none; metrics.jsonl is written in any case")
     least = {"save_steps": 0, "save_total_limit": 1, "plot_steps": 0}
-    choices = {"report_to": ("tensorboard", "none")}
+    choices = {"report_to": ("tensorboard", "wandb", "none")}
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.report_to == "wandb" and importlib.util.find_spec("wandb") is None:
+            raise UserError("--report-to wandb: the package is not installed; pip install wandb, or say "
+                            "--report-to tensorboard")
 
     @property
     def run_options(self):
@@ -147,10 +154,12 @@ class TrainingSettings(DataSettings):
     num_train_epochs: float = opt(1.0, "passes over the data when max_steps is -1")
     lr_scheduler_type: str = opt("cosine", "linear, cosine, constant or constant_with_warmup")
     warmup_steps: int = opt(20, "steps over which the learning rate rises from 0; constant has none")
-    eval_steps: int = opt(0, "evaluate every so many steps; 0: never")
+    warmup_ratio: float = opt(0.0, "the same as a share of all steps; above 0 it replaces --warmup-steps")
+    eval_steps: int = opt(0, "evaluate every N steps; 0: never")
     lora_dropout: float = opt(0.0, "dropout in front of the adapters")
-    least = DataSettings.least | {"warmup_steps": 0, "eval_steps": 0, "lora_dropout": 0, "max_steps": -1}
-    below = DataSettings.below | {"lora_dropout": 1}
+    least = DataSettings.least | {"warmup_steps": 0, "warmup_ratio": 0, "eval_steps": 0, "lora_dropout": 0,
+                                   "max_steps": -1}
+    below = DataSettings.below | {"lora_dropout": 1, "warmup_ratio": 1}
     choices = DataSettings.choices | {"lr_scheduler_type": ("linear", "cosine", "constant", "constant_with_warmup")}
 
     def __post_init__(self):
@@ -164,7 +173,8 @@ class TrainingSettings(DataSettings):
 
     def schedule(self, steps):
         "The schedule of a run of `steps`, as keyword arguments of the engine."
-        return {"schedule": self.lr_scheduler_type, "warmup_steps": self.warmup_steps, "steps": steps}
+        warmup_steps = math.ceil(self.warmup_ratio * steps) if self.warmup_ratio else self.warmup_steps
+        return {"schedule": self.lr_scheduler_type, "warmup_steps": warmup_steps, "steps": steps}
 
     def step_count(self, batches):
         "The number of optimizer steps for a data set."
