@@ -82,7 +82,7 @@ def paths_table(index, pages):
     "The reading paths of the index: time, chapters in order, minutes by the count of `minutes`"
     known, rows = {number(p): p for p in pages}, []
     for name, way in PATHS.items():
-        chapters = [known[int(n)] for n in way.split() if n.isdigit() and int(n) in known] if way[0].isdigit() else []
+        chapters = [known[int(n)] for n in way.split()] if way[0].isdigit() else []
         shown = " → ".join(link(index, c, f"{number(c)} {c.stem.split('_', 1)[1].replace('_', ' ')}")
                            for c in chapters) or way
         rows.append(f"| {name} | {shown} | {sum(map(minutes, chapters)) or ''} |")

@@ -17,20 +17,25 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import book
-from execute import BIN, ROOT, directives, environment, notebooks, render_readme
+from execute import BIN, ROOT, SKIPPED, directives, environment, notebooks, render_readme
 
 SECONDS = 600                        # for one notebook
 CELL_LINES, COLUMNS, MODULE_LINES = 40, 120, 420
 # From the ground up; a module imports only from layers before its own, or from its own folder.
 LAYERS = ("base", "data", "models", "families", "training", "evals", "rl", "planning", "corpus", "commands", "testing")
-PURE = ("training.loop", "training.engine", "training.callbacks", "training.checkpointing", "training.deepspeed_engine")
-SIBLINGS = (("grpo", "ppo"), ("dpo", "reward"), ("ppo", "grpo"), ("reward", "dpo"))
+STAGES = {"pretrain", "sft", "reward", "ppo", "grpo", "dpo"}  # none imports another
 WING = "09_corpora"                  # only moved so far; an issue of its own replaces its inside
 # Names that several modules may define, and why.
 SHARED_NAMES = {"main": "the command line of every command", "train": "the entry point of every stage",
                 "published_key": "each family of our own maps the keys of its published files"}
-OWN_WAY = re.compile(r"""\(f?"results/[^"]*"|cwd="\.\.[^"]*"|Path\(f?"\.\.?/[^"]*"|Path\.cwd\(\)\.parent\b""")
-MACHINE_PATH = re.compile(r"(?<![\w.])/(?:root|home|work|tmp|Users|var/folders)/[^\s'\"<>]*")
+OWN_WAY = re.compile(r"""\(f?["'](?:\.\./)*(?:nbs/)?results(?:/[^"']*)?["']|cwd=["']\.\.[^"']*["']|"""
+                     r"""\(f?["']\.\./(?:nbs|zhrlhf)[^"']*["']|Path\.cwd\(\)\.parent\b""")
+MACHINE_PATH = re.compile(r"(?<![\w.:/<])/(?:root|home|work|tmp|Users|var/folders|mnt|opt|scratch|srv|media)/"
+                          r"[^\s'\"<>]*|\b[A-Z]:\\\\?Users\b")
+# Words of the first version that say less than the field's own (stepper: engine, watcher: callback, parted: sharded,
+# …).
+OLD_WORDS = re.compile(
+    r"\b(steppers?|watchers?|parted|anew|dials|mend(?:ed|s)?|(?:nats|tokens|operations) a (?:token|second))\b")
 
 
 # Reading notebooks
@@ -128,6 +133,9 @@ def check_pages(root):
             faults.append(f"{name}: the kernel must be called python3")
         for number, cell in enumerate(nb["cells"]):
             faults += [f"{name}, cell {number}: {fault}" for fault in _cell_faults(cell, path)]
+        skipped = [any(SKIPPED.match(d) for d in directives(source(cell))) for cell in code_cells(nb)]
+        if skipped and all(skipped):
+            faults.append(f"{name}: every code cell is skipped, so nothing is tested")
     return faults
 
 
@@ -162,6 +170,9 @@ def check_names(root):
         if "auto" in where.as_posix():
             faults.append(f"{where}: nbdev leaves modules of notebooks with 'auto' in their path out of its index; "
                           f"choose another name")
+        if any(re.match(r"#\s*\|\s*export\s+\w", d) for cell in code_cells(read(path))
+               for d in directives(source(cell))):
+            faults.append(f"{path.name}: '#| export MODULE' writes into another notebook's module; leave the name out")
         if path.stem.endswith("_tests") and exports:
             faults.append(f"{path.name}: a companion of tests exports nothing")
     return faults
@@ -199,6 +210,8 @@ def _chain_faults(root):
                 yield f"{path.name}: {len(found)} cells begin with {begin!r}, one is needed; make sync fills it"
             elif found[0] != text:
                 yield f"{path.name}: the cell {begin!r} is not what the order of the book says; make sync"
+            elif begin == "**Next:**" and texts[-1] != text:
+                yield f"{path.name}: the Next link must be the last text of the page"
 
 
 def check_layers(root):
@@ -209,6 +222,9 @@ def check_layers(root):
         if path.name not in ("__init__.py", "_modidx.py"):
             graph[module] = _imported(path, module) - {module}
     faults = []
+    opening = (root / "zhrlhf/__init__.py").read_text(encoding="utf-8")
+    if not re.fullmatch(r"\s*__version__ = \S+\s*", opening):
+        faults.append("zhrlhf/__init__.py: it holds the version and nothing else, so that `import zhrlhf` is light")
     for module, imported in graph.items():
         faults += [f"{module}: {fault}" for other in sorted(imported) for fault in _layer_faults(module, other, graph)]
         lines = len((root / "zhrlhf" / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8").splitlines())
@@ -232,9 +248,9 @@ def _layer_faults(module, other, graph):
         return [f"imports {other}; nothing in the main line needs {there}"] if here != there else []
     if LAYERS.index(there) > LAYERS.index(here):
         return [f"imports {other} from a layer above its own"]
-    if module in PURE and there not in ("base", "training"):
+    if here == "training" and module != "training.stage" and there not in ("base", "training"):
         return [f"imports {other}; the loop and what stands around it know neither data nor families"]
-    if (module, other) in SIBLINGS:
+    if {module, other} <= STAGES:
         return [f"imports its sibling {other}; what both need belongs into a folder below"]
     return []
 
@@ -267,7 +283,11 @@ def _imported(path, module):
             # `from zhrlhf.data import batches` names a module or something in one
             for alias in node.names:
                 whole = f"{base}.{alias.name}"
-                found.add(whole if (package / (whole.replace(".", "/") + ".py")).exists() else base)
+                place = package / whole.replace(".", "/")
+                found.add(whole if place.with_suffix(".py").exists() or (place.is_dir() and base == "zhrlhf") else base)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "import_module":
+            found |= {arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)
+                      and isinstance(arg.value, str)}
     return {name.removeprefix("zhrlhf.") for name in found if name.startswith("zhrlhf.")}
 
 
@@ -287,11 +307,13 @@ def check_meanings(root):
 def _defined(tree):
     "The public names that a module defines: functions, classes, constants"
     for node in tree.body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            names = [node.name]
-        else:
-            targets = node.targets if isinstance(node, ast.Assign) else []
-            names = [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+        if isinstance(node, (ast.If, ast.Try)):
+            yield from _defined(node)
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
+        names = [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)
+                 and isinstance(n.ctx, ast.Store)]
+        names = [node.name] if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else names
         yield from (name for name in dict.fromkeys(names) if not name.startswith("_"))
 
 
@@ -301,7 +323,7 @@ def check_root(root):
     for path in notebooks(root):
         for number, cell in enumerate(read(path)["cells"]):
             found = OWN_WAY.search(source(cell)) if cell["cell_type"] == "code" else None
-            if found and "testing.paths" not in source(cell):
+            if found:
                 faults.append(f"{path.name}, cell {number}: {found[0]} depends on the folder; use results_file(name) "
                               f"or project_root()")
     return faults
@@ -321,7 +343,7 @@ def check_links(root):
 
 def _link_faults(root, path, body, kind):
     "Dead links, notebook paths and module names in one text"
-    for target in re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"{]+)\"",
+    for target in re.findall(r"\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)|(?:src|href)=\"([^\"{]+)\"",
                              body) if kind == "markdown" and path.suffix != ".json" else ():
         target = target[0] or target[1]
         if re.match(r"https?://[\w.-]+\.\w+|data:|mailto:", target):
@@ -335,9 +357,49 @@ def _link_faults(root, path, body, kind):
     for name in re.findall(r"nbs/([\w/.]+\.ipynb)", body):
         if not (root / "nbs" / name).exists():
             yield f"nbs/{name} is not there"
-    for name in re.findall(r"(?<![\w./:@-])zhrlhf((?:\.[a-z_]\w*)+)", body):
-        if name != ".nothing" and not _resolves(root, name[1:].split(".")):  # what tests call a module that is not there
+    for name in re.findall(r"(?<![\w./:@-])zhrlhf((?:\.[A-Za-z_]\w*)+)", body):
+        # what tests call a module that is not there
+        if name != ".nothing" and not _resolves(root, name[1:].split(".")):
             yield f"zhrlhf{name} is not there"
+
+
+def check_options(root):
+    "an option in a shown command exists"
+    known, faults = _options(root), []
+    for path in filter(Path.exists, [root / "README.md", *notebooks(root)]):
+        cells = read(path)["cells"] if path.suffix == ".ipynb" else [{"source": path.read_text(encoding="utf-8")}]
+        for line in "\n".join(map(source, cells)).splitlines():
+            shown_command = re.search(r"(?:-m|--module) zhrlhf\.(\w+)(.*)", line)
+            if not shown_command or shown_command[1] not in known or " download" in shown_command[2]:
+                continue
+            words = re.findall(r"(?<![\w-])--([a-z][\w-]*)", shown_command[2])
+            faults += [f"{path.name}: zhrlhf.{shown_command[1]} has no option --{word}" for word in words
+                       if word.replace("-", "_").removeprefix("no_") not in known[shown_command[1]]]
+    return faults
+
+
+def _options(root):
+    "{command: its options} from the annotated fields of the settings classes in its module and their bases"
+    fields, bases, owners = {}, {}, {}
+    for path in sorted((root / "zhrlhf").rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                fields[node.name] = {n.target.id for n in node.body if isinstance(n, ast.AnnAssign)}
+                bases[node.name] = [getattr(base, "id", "") for base in node.bases]
+                if path.parent == root / "zhrlhf" and node.name.endswith("Settings"):
+                    owners.setdefault(path.stem, []).append(node.name)
+
+    def of(name):
+        return fields.get(name, set()).union(*(of(base) for base in bases.get(name, ())))
+    general = {"help", "config", "resume_from_checkpoint"}
+    return {command: general.union(*map(of, classes)) for command, classes in owners.items()}
+
+
+def check_words(root):
+    "words that only the first version used do not come back"
+    return [f"{path.name}, cell {number}: {found[0]!r}; say it in the field's words" for path in notebooks(root)
+            if WING not in path.parts for number, cell in enumerate(read(path)["cells"])
+            for found in [OLD_WORDS.search(source(cell))] if found]
 
 
 def _headings(path):
@@ -356,8 +418,10 @@ def _resolves(root, names):
         if place.is_dir():
             return n == len(names)
         if place.with_suffix(".py").exists():
-            return n == len(names) or re.search(rf"\b{names[n]}\b",
-                                                place.with_suffix(".py").read_text(encoding="utf-8")) is not None
+            tree = ast.parse(place.with_suffix(".py").read_text(encoding="utf-8"))
+            imported = {alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom)
+                        for alias in node.names}
+            return n == len(names) or names[n] in imported | set(_defined(tree)) or names[n].startswith("_")
     return names[0].startswith("__") or names == ["egg-info"]
 
 

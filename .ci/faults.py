@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import book
 import check
@@ -83,6 +84,14 @@ def defines(root, module, text):
     append(root, f"zhrlhf/{module}.py", text)
 
 
+def put_next_first(root):
+    "Move the Next link of the chapter `101_errors` in front of another text"
+    path = root / f"nbs/{CORE}.ipynb"
+    nb = book.read(path)
+    nb["cells"].append({**nb["cells"][0], "id": "ffffffff", "source": ["More."]})
+    path.write_text(json.dumps(nb), encoding="utf-8")
+
+
 def rename(root, old, new):
     (root / f"nbs/{new}.ipynb").parent.mkdir(exist_ok=True)
     (root / f"nbs/{old}.ipynb").rename(root / f"nbs/{new}.ipynb")
@@ -142,7 +151,7 @@ FAULTS = [
     ("layers", "500 lines; take it apart", lambda r: defines(r, "data/long", "x = 1\n" * 500)),
     ("meanings", "one is defined in base.errors, data.other",
      lambda r: defines(r, "data/other", "def one():\n    return 3\n")),
-    ("root", 'Path("../zhrlhf/assets" depends on the folder',
+    ("root", '("../zhrlhf/assets" depends on the folder',
      lambda r: write(r, CORE, cells_of('Path("../zhrlhf/assets")'))),
     ("root", '("results/x.json" depends on the folder',
      lambda r: write(r, CORE, cells_of('read_json("results/x.json")'))),
@@ -158,6 +167,30 @@ FAULTS = [
     ("readme", "not what nbs/index.ipynb says", lambda r: append(r, "README.md", "more\n")),
     ("readme", "missing", lambda r: (r / "nbs/index.ipynb").unlink()),
     ("outputs", "the path /home/me/run", lambda r: write(r, CORE, ERRORS, shown("saved in /home/me/run."))),
+    ("pages", "every code cell is skipped", lambda r: write(r, "01_start/105_story", ["# s\n\n> S.", "#| slow\n1"])),
+    ("names", "writes into another notebook's module",
+     lambda r: write(r, BAT, [*BATCHES, "#| export data.more\nx = 1"])),
+    ("order", "the Next link must be the last text", lambda r: put_next_first(r)),
+    ("layers", "imports zhrlhf.data, which no notebook", lambda r: append(
+        r, "zhrlhf/base/errors.py", "from .. import data\n")),
+    ("layers", "base.errors: imports data.batches from a layer above", lambda r: append(
+        r, "zhrlhf/base/errors.py", "import importlib\nb = importlib.import_module('zhrlhf.data.batches')\n")),
+    ("layers", "imports its sibling sft", lambda r: (
+        defines(r, "sft", "x = 1\n"), defines(r, "pretrain", "from .sft import x\n"))),
+    ("layers", "training.optim: imports data.batches; the loop", lambda r: defines(
+        r, "training/optim", "from ..data.batches import two\n")),
+    ("layers", "so that `import zhrlhf` is light", lambda r: append(r, "zhrlhf/__init__.py", "import torch\n")),
+    ("meanings", "one is defined in base.errors, data.other", lambda r: defines(r, "data/other", "one: int = 3\n")),
+    ("root", "'results/x.json' depends on the folder",
+     lambda r: write(r, CORE, cells_of("read_json('results/x.json')"))),
+    ("links", "the link gone.ipynb leads nowhere", lambda r: write(r, CORE, cells_of('See [a](gone.ipynb "title").'))),
+    ("links", "zhrlhf.base.errors.Three is not there",
+     lambda r: write(r, CORE, cells_of("See `zhrlhf.base.errors.Three`."))),
+    ("options", "zhrlhf.sft has no option --lora-rank", lambda r: (
+        defines(r, "sft", "class SFTSettings:\n    lora_r: int = 0\n"),
+        write(r, CORE, cells_of("See `python -m zhrlhf.sft --lora-r 4 --lora-rank 4`.")))),
+    ("words", "'watcher'; say it in the field's words", lambda r: write(r, CORE, cells_of("See the watcher."))),
+    ("outputs", "the path /mnt/me/run", lambda r: write(r, CORE, ERRORS, shown("saved in /mnt/me/run."))),
 ]
 
 
@@ -192,9 +225,12 @@ def red_notebooks(root):
 
 def undetected():
     "Everything that the checks ought to have found and did not"
-    with tempfile.TemporaryDirectory() as temp, ThreadPoolExecutor(2) as pool:
+    paths = mock.patch.dict(book.PATHS, {"one hour": "101 201"}, clear=True)
+    with paths, tempfile.TemporaryDirectory() as temp, ThreadPoolExecutor(2) as pool:
         model = project(Path(temp) / "model")
         again = [shutil.copytree(model, Path(temp) / str(i)) for i in range(len(FAULTS) + 2)]
         more = [pool.submit(healthy, again[-1]), pool.submit(red_notebooks, again[-2])]
         said = list(pool.map(planted, again, FAULTS))
-        return [line for line in said if line] + [line for job in more for line in job.result()]
+        untested = set(check.CHECKS) - {"faults"} - {name for name, *_ in FAULTS}
+        return [*(f"check {name}: no fault is planted for it" for name in sorted(untested)), *filter(None, said),
+                *(line for job in more for line in job.result())]

@@ -26,7 +26,7 @@ from .training.stage import (RowTally, TrainingSettings, close_stage, open_stage
 # %% ../nbs/04_training/409_pretrain.ipynb #f5cae2de
 @dataclass(frozen=True)
 class PretrainSettings(TrainingSettings):
-    "Continued pretraining on plain text."
+    "Pretraining on plain text, from scratch or continued."
     model: str = opt("llama-tiny",
                      "a size to start from scratch (llama-tiny, pangu-nano, glm-nano, …), a model folder, or the name "
                      "of a downloaded model")

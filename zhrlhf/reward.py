@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['pair_loss', 'rows_and_mask', 'scores_so_far', 'divergence_mask', 'score_groups', 'score_examples', 'score_records',
            'score', 'score_margins', 'pair_accuracy', 'margin_bins', 'pair_metrics', 'RewardSettings',
-           'demonstration_rows', 'load_with_new_head', 'normalize_scores', 'train', 'main']
+           'demonstration_rows', 'load_with_new_head', 'center_scores', 'train', 'main']
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #267646f3
 from dataclasses import dataclass
@@ -140,7 +140,7 @@ def pair_metrics(model, tokenizer, records, max_length):
     (`margins`) accuracy, interval, ties, n, mean margin of the model and the accuracy of "the longer answer wins"; and
     the calibration over all pairs."""
     numbered = pair_rows(model, tokenizer, records, max_length)
-    labelled = [margin for r in records for margin in r.score_margins() or [None]]
+    labelled = [margin for r in records for margin in r.label_margins() or [None]]
     rows = [(n, margin, pair) for (n, pair), margin in zip(numbered, labelled, strict=True)
             if not isinstance(pair, str)]
     if not rows:
@@ -193,7 +193,7 @@ def load_with_new_head(folder):
     return model
 
 
-def normalize_scores(model, tokenizer, demonstrations):
+def center_scores(model, tokenizer, demonstrations):
     "Sets the shift so that the demonstrations score 0 on average, and returns it."
     setattr(model.config, SHIFT, 0.0)
     shift = score_examples(model, tokenizer, demonstrations).mean().item()
@@ -217,7 +217,7 @@ def train(settings, callbacks=(), free=()):
                    token_wise=settings.token_wise)
     run, measured = run_training(settings, folder, model, preference_batches(model, tokenizer, pairs, settings), loss,
                                  lambda m: pair_accuracy(m, tokenizer, held_out), callbacks, ("loss", "accuracy"))
-    shift = evaluate_model(run, lambda m: normalize_scores(m, tokenizer, demonstrations))
+    shift = evaluate_model(run, lambda m: center_scores(m, tokenizer, demonstrations))
     save_trained(folder, model, tokenizer)
     frozen = sum(not any(p.requires_grad for p in block.parameters()) for block in blocks_of(model))
     table = evaluate_model(run, lambda m: pair_metrics(m, tokenizer, open_records(settings.eval_data, settings.seed),

@@ -44,7 +44,7 @@ class Record:
         "All (chosen, rejected) texts whose scores differ; a tie gives no pair, because nobody said which is better."
         return [(a.answer, b.answer) for a in self.answers for b in self.answers if a.score > b.score]
 
-    def score_margins(self):
+    def label_margins(self):
         "The difference of the two scores of each pair, in the order of `pairs`."
         return [a.score - b.score for a in self.answers for b in self.answers if a.score > b.score]
 

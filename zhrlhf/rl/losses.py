@@ -73,8 +73,9 @@ def check_initial_ratio(logp, batch, bf16=False):
     "Raises if the policy that is about to be updated is not the one that sampled."
     off = ((logp.detach() - batch["logp"]) * batch["mask"]).exp().sub(1).abs().max().item()
     if not off <= (100 * RATIO_TOLERANCE if bf16 else RATIO_TOLERANCE):
-        raise UserError(f"PPO's ratio is off by {off:.2g} before the first update: the stored log-probabilities are "
-                        "not those of the policy (dropout on? another temperature? padding seen?)")
+        raise UserError(f"the ratio of new to old probabilities is off by {off:.2g} before the first update: "
+                        "the stored log-probabilities are not those of the policy (dropout on? another temperature? "
+                        "padding seen?)")
 
 
 def actor_loss(model, batch, settings):

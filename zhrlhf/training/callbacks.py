@@ -7,8 +7,8 @@ __all__ = ['every', 'evaluation', 'evaluate_model', 'MetricsLog', 'read_metrics'
            'peak_memory', 'ProgressBar']
 
 # %% ../../nbs/04_training/403_callbacks.ipynb #755f17d7
-import hashlib
 import json
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from ..base.distributed import is_main_process, world_size
-from ..base.files import write_bytes, write_jsonl
+from ..base.files import read_json, write_bytes, write_json, write_jsonl
 
 # %% ../../nbs/04_training/403_callbacks.ipynb #d121954c
 def every(n, callback):
@@ -85,17 +85,23 @@ class TensorBoard:
 class Wandb:
     """A callback that sends all metrics to Weights & Biases, under the name of the run's folder.
 
-    A resumed run continues its curve, because the id follows from the folder's path."""
+    The folder keeps the id of the run in wandb.json, so that a resumed run continues its curve."""
 
     def __init__(self, folder):
         import wandb
         folder = Path(folder).resolve()
-        self.sink = wandb.init(project="zhrlhf", name=folder.name, dir=str(folder), resume="allow",
-                               id=hashlib.sha256(str(folder).encode()).hexdigest()[:16])
+        known = folder / "wandb.json"
+        run_id = read_json(known)["id"] if known.exists() else secrets.token_hex(8)
+        write_json(known, {"id": run_id})
+        self.sink = wandb.init(project="zhrlhf", name=folder.name, dir=str(folder), resume="allow", id=run_id)
 
     def __call__(self, run):
         self.sink.log({name: value for name, value in run.metrics.items() if isinstance(value, (int, float))},
                       step=run.step)
+
+    def close(self):
+        "Ends the upload; a later run of the same process begins another one."
+        self.sink.finish()
 
 # %% ../../nbs/04_training/403_callbacks.ipynb #40300a05
 class LossPlot:

@@ -151,17 +151,19 @@ def fit_in_folder(folder, model, batches, loss_fn, engine, steps, callbacks=(), 
     folder, batches.start, batches.rank, batches.world_size = Path(folder), 0, rank(), world_size()
     checkpoints = Checkpoints(folder / "checkpoints", keep)
     start = checkpoints.restore(model, engine, batches)
-    progress, logs = ProgressBar(folder.resolve().name, steps, start, shown), []
+    progress, logs, uploads = ProgressBar(folder.resolve().name, steps, start, shown), [], []
     if is_main_process():
         logs.append(MetricsLog(folder / "metrics.jsonl", start))
         logs += [TensorBoard(folder / "tensorboard", start)] if report_to == "tensorboard" else []
-        logs += [Wandb(folder)] if report_to == "wandb" else []
+        uploads += [Wandb(folder)] if report_to == "wandb" else []
         logs.append(every(plot_steps, LossPlot(folder / "metrics.jsonl", folder / "loss.png")))
     saving = [every(save_steps, checkpoints.save), checkpoints.when_due]
     try:
-        run = fit(model, batches, loss_fn, engine, steps, [*callbacks, *logs, *saving, progress], start)
+        run = fit(model, batches, loss_fn, engine, steps, [*callbacks, *logs, *uploads, *saving, progress], start)
     finally:
         progress.bar.close()
+        for upload in uploads:
+            upload.close()
     if is_main_process() and progress.timed:
         write_json(folder / "speed.json", progress.speed())
     return run
