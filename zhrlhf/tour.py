@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['RULE_REWARD', 'FULL', 'QUICK', 'TOUR_STAGES', 'POLICIES', 'PATHS', 'RULE_NAMES', 'STYLE', 'TourSettings', 'TourPlan',
            'EvaluationSet', 'evaluation_set', 'answers_and_kl', 'evaluate_policy', 'reward_records',
-           'reward_model_records', 'reward_model_report', 'stage_folder', 'run_stage', 'timed', 'run_tour',
-           'stage_evaluation', 'hardware', 'make_report', 'rows_of_table', 'table_text', 'loss_figure', 'smooth',
-           'share_figure', 'ppo_figure', 'conclusion', 'html_rows', 'page', 'main']
+           'reward_model_records', 'mean_score', 'probe_lines', 'reward_model_report', 'stage_folder', 'run_stage',
+           'timed', 'run_tour', 'stage_evaluation', 'hardware', 'make_report', 'signed', 'rows_of_table',
+           'unknown_lines', 'table_text', 'loss_figure', 'smooth', 'share_figure', 'ppo_figure', 'clear_change',
+           'rule_conclusion', 'learnt_conclusion', 'conclusion', 'html_rows', 'page', 'main']
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #0d6efbe3
 import html
@@ -36,7 +37,7 @@ from .models.examples import answer_examples, prompt_examples
 from .models.heads import mean_cross_entropy
 from .models.sampling import Sampling
 from .rl.preferences import record_pairs
-from .rl.rewards import kl_terms
+from .rl.rewards import kl_terms, missing_end_score
 from .rl.rollouts import response_logprobs, response_texts, rollout
 from .training.callbacks import read_metrics
 from .training.checkpointing import finished_report
@@ -112,26 +113,30 @@ def evaluation_set(settings, plan):
 
 @torch.no_grad()
 def answers_and_kl(policy, reference, tokenizer, eval_set, batch_size=200):
-    "Answer texts for the evaluation set and, with a reference, the mean KL in nats per answer (else 0)."
+    """Answer texts for the evaluation set, for each whether it ends, and the mean KL in nats per answer (None without a
+    reference)."""
     examples = prompt_examples(policy, tokenizer, eval_set.records, 64)
     batch = rollout(policy, tokenizer, examples, eval_set.sampling, batch_size, eval_set.seed)
-    kl = 0.0
+    kl = None
     if reference is not None:
-        kl = kl_terms(response_logprobs(policy, batch), response_logprobs(reference, batch))[0].sum().item()
-    return ["".join(t) for t in response_texts(tokenizer, batch)], kl / len(examples)
+        terms = kl_terms(response_logprobs(policy, batch), response_logprobs(reference, batch))[0]
+        kl = terms.sum().item() / len(examples)
+    return ["".join(t) for t in response_texts(tokenizer, batch)], batch["ended"].tolist(), kl
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #94a75405
 def evaluate_policy(folder, eval_set, reference=None):
-    "Evaluates the policy of a finished stage: rule shares with intervals, cross-entropy, KL and the answers."
+    """Evaluates the policy of a finished stage: rule shares with intervals, cross-entropy, KL, the answers, and which of
+    them end; `unknown` counts the lines whose verdict hangs on an unknown tone, which no share counts."""
     policy, tokenizer = load_model(folder).to(eval_set.device).eval(), load_tokenizer(folder)
     frozen = load_model(reference).to(eval_set.device).eval() if reference else None
-    texts, kl = answers_and_kl(policy, frozen, tokenizer, eval_set)
+    texts, ends, kl = answers_and_kl(policy, frozen, tokenizer, eval_set)
     human = answer_examples(policy, tokenizer, eval_set.records, [p.lower for p in eval_set.pairs], 64)
-    shares = couplets.rule_shares([(p.upper, t) for p, t in zip(eval_set.pairs, texts)])
-    intervals = {rule: list(wilson(round(share * len(texts)), len(texts))) for rule, share in shares.items()}
-    return {"shares": shares, "intervals": intervals,
+    counts = couplets.rule_counts([(p.upper, t) for p, t in zip(eval_set.pairs, texts)])
+    return {"shares": {rule: kept / max(known, 1) for rule, (kept, known) in counts.items()},
+            "intervals": {rule: list(wilson(kept, known)) for rule, (kept, known) in counts.items()},
+            "unknown": len(texts) - counts["all_five"][1], "ended": sum(ends) / len(ends),
             "cross_entropy": mean_cross_entropy(policy, sorted_batches(human, tokenizer.pad_token_id)),
-            "kl": kl if reference else 0.0, "answers": texts}
+            "kl": kl, "answers": texts, "ends": ends}
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #0451819a
 def reward_records(sft_folder, plan, eval_set):
@@ -152,17 +157,44 @@ def reward_model_records(settings, plan):
     return [replace(r, answers=r.answers[:2]) for r in records]
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #89b36344
+def mean_score(scores, ends):
+    """The mean of the scores [N], in which an answer that does not end counts as in training: the worst of those that
+    end, less their deviation. None if no answer ends."""
+    ended = torch.tensor(ends)
+    if not ended.any():
+        return None
+    worst = missing_end_score(scores, ended, scores[ended].std(correction=0).item())
+    return torch.where(ended, scores, worst).mean().item()
+
+
+def probe_lines(pairs):
+    "{name: one line for each pair}: easy questions for a reward model, beside the poets' own lines."
+    others = {n: [p.lower for p in pairs if len(p.lower) == n] for n in {len(p.lower) for p in pairs}}
+    def stranger(lower):
+        same = others[len(lower)]
+        return same[(same.index(lower) + 1) % len(same)]
+    return {"line of another couplet": [stranger(p.lower) for p in pairs],
+            "line cut short": [p.lower[:-1] for p in pairs],
+            "last character doubled": [p.lower + p.lower[-1] for p in pairs],
+            "copy of the upper line": [p.upper for p in pairs]}
+
+
 def reward_model_report(folder, settings, plan, eval_set, evaluations):
-    "Accuracy of the reward model on held-out pairs, and its mean score of every policy's answers and the human lines."
+    """Accuracy of the reward model on held-out pairs, its mean score of every policy's answers and the human lines, and
+    how often a human line beats each kind of probe."""
     model, tokenizer = load_reward_model(folder).to(eval_set.device), load_tokenizer(folder)
     pairs = record_pairs(model, tokenizer, reward_model_records(settings, plan), 64)
     accuracy = reward.pair_accuracy(model, tokenizer, pairs)
-    texts = {"human": [p.lower for p in eval_set.pairs],
-             **{name: found["answers"] for name, found in evaluations.items()}}
-    scores = {name: reward.score_records(model, tokenizer, eval_set.records, lines, 64).mean().item()
-              for name, lines in texts.items()}
+
+    def scores(lines):
+        return reward.score_records(model, tokenizer, eval_set.records, lines, 64)
+    human = scores([p.lower for p in eval_set.pairs])
+    means = {name: mean_score(scores(found["answers"]), found["ends"]) for name, found in evaluations.items()}
+    probes = {name: scores(lines) for name, lines in probe_lines(eval_set.pairs).items()}
     return {**accuracy, "pairs": len(pairs), "interval": list(wilson(accuracy["accuracy"] * len(pairs), len(pairs))),
-            "mean_scores": scores}
+            "mean_scores": {"human": human.mean().item(), **means},
+            "probes": {name: {"mean_score": found.mean().item(), "human_wins": (human > found).float().mean().item()}
+                       for name, found in probes.items()}}
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #370fd63d
 TOUR_STAGES = ("pretrain", "sft", "reward", "ppo-rule", "ppo-learnt")
@@ -247,7 +279,8 @@ def hardware():
 
 def make_report(settings, plan, eval_set, stages, evaluations, scored):
     "All numbers of a tour; everything outside `machine` is the same for the same seed on the same machine."
-    short = {name: {k: v for k, v in found.items() if k != "answers"} for name, found in evaluations.items()}
+    short = {name: {k: v for k, v in found.items() if k not in ("answers", "ends")}
+             for name, found in evaluations.items()}
     return {"seed": settings.seed, "quick": settings.quick, "split": settings.split, "asked": len(eval_set.pairs),
             "human": eval_set.human(),
             "stages": {name: {**stages[name], **short.get(name, {})} for name in TOUR_STAGES}, "reward_model": scored,
@@ -262,18 +295,30 @@ RULE_NAMES = {"same_length": "same length", "no_shared": "none of upper", "no_re
               "tones_opposed": "tones opposed", "level_end": "level end", "all_five": "all five"}
 
 
+def signed(value, form="+.2f"):
+    "A number as text; – where there is none."
+    return "–" if value is None else f"{value:{form}}"
+
+
 def rows_of_table(report):
-    "The result table as a list of rows: stage, the shares, cross-entropy, KL, learnt reward, seconds."
+    "The result table as a list of rows: stage, shares, cross-entropy, KL, answers that end, learnt reward, seconds."
     scores, seconds = report["reward_model"]["mean_scores"], report["machine"]["seconds"]
-    rows = [["stage", *RULE_NAMES.values(), "held-out CE", "KL", "learnt reward", "seconds"]]
+    rows = [["stage", *RULE_NAMES.values(), "held-out CE", "KL", "ends", "learnt reward", "seconds"]]
     for name in POLICIES:
         s = report["stages"][name]
         rows.append([name, *(f"{s['shares'][r]:.2f}" for r in RULE_NAMES), f"{s['cross_entropy']:.2f}",
-                     f"{s['kl']:.1f}", f"{scores[name]:+.2f}", f"{seconds.get(name, 0):.0f}"])
-    rows.insert(3, ["reward model", *[""] * len(RULE_NAMES), "", "", "", f"{seconds.get('reward', 0):.0f}"])
-    rows.append(["human lines", *(f"{report['human'][r]:.2f}" for r in RULE_NAMES), "", "", f"{scores['human']:+.2f}",
-                 ""])
+                     signed(s["kl"], ".1f"), f"{s['ended']:.2f}", signed(scores[name]),
+                     f"{seconds.get(name, 0):.0f}"])
+    rows.insert(3, ["reward model", *[""] * len(RULE_NAMES), "", "", "", "", f"{seconds.get('reward', 0):.0f}"])
+    rows.append(["human lines", *(f"{report['human'][r]:.2f}" for r in RULE_NAMES), "", "", "",
+                 signed(scores["human"]), ""])
     return rows
+
+
+def unknown_lines(report):
+    "A sentence about the lines that no share counts, if there are any."
+    found = {name: report["stages"][name]["unknown"] for name in POLICIES if report["stages"][name]["unknown"]}
+    return [f"left out of the shares, because a character's tone is unknown: {found}"] if found else []
 
 
 def table_text(report):
@@ -284,7 +329,7 @@ def table_text(report):
              for row in rows]
     low, high = scored["interval"]
     lines += ["", f"reward model: the human line wins in {scored['accuracy']:.3f} of {scored['pairs']} held-out pairs "
-              f"(95 % {low:.3f}–{high:.3f})", "", conclusion(report), ""]
+              f"(95 % {low:.3f}–{high:.3f})", *unknown_lines(report), "", conclusion(report), ""]
     for a in report["answers"]:
         lines.append(f"{a['upper']}   pretrain {a['pretrain']}   sft {a['sft']}   ppo-rule {a['ppo-rule']}   "
                      f"ppo-learnt {a['ppo-learnt']}")
@@ -333,22 +378,43 @@ def ppo_figure(out):
     return axes[0].figure
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #eed94052
+def clear_change(report, name):
+    "By how much the share of lines that keep all five rules differs from SFT's; 0 if the 95 % interval of that holds 0."
+    a, b = (report["stages"][stage]["shares"]["all_five"] for stage in (name, "sft"))
+    return a - b if abs(a - b) > 1.96 * ((a * (1 - a) + b * (1 - b)) / report["asked"]) ** 0.5 else 0.0
+
+
+def rule_conclusion(report):
+    "What PPO on the rules showed, from the numbers of this run."
+    share, change = {n: report["stages"][n]["shares"]["all_five"] for n in POLICIES}, clear_change(report, "ppo-rule")
+    verb = "raised" if change > 0 else "lowered" if change < 0 else "did not clearly change"
+    return (f"PPO on the rules {verb} the share of lines that keep all five: {share['sft']:.2f} after SFT, "
+            f"{share['ppo-rule']:.2f} after PPO (poets: {report['human']['all_five']:.2f}).")
+
+
+def learnt_conclusion(report):
+    "What PPO on the learnt reward showed, from the numbers of this run."
+    scores, change = report["reward_model"]["mean_scores"], clear_change(report, "ppo-learnt")
+    if scores["ppo-learnt"] is None:
+        return "On the learnt reward no answer of PPO ends any more, so none can be scored."
+    risen, passed = scores["ppo-learnt"] > scores["sft"], scores["ppo-learnt"] > scores["human"]
+    if change < 0:
+        verdict = ("the reward model prefers these lines to the poets', and they keep fewer rules: the reward is hacked"
+                   if passed else "the score rose and the lines got worse by the rules: the reward is being hacked"
+                   if risen else "the lines got worse by both measures: this run has drifted")
+    else:
+        verdict = (f"the score {'rose' if risen else 'did not rise'} and the rules were kept "
+                   f"{'more often' if change > 0 else 'about as often as before'}: no hacking is seen in this run")
+    share, ended = report["stages"]["ppo-learnt"]["shares"]["all_five"], report["stages"]["ppo-learnt"]["ended"]
+    return (f"On the learnt reward alone the mean score went from {signed(scores['sft'])} to "
+            f"{signed(scores['ppo-learnt'])} (poets: {signed(scores['human'])}) and the share to {share:.2f}; "
+            f"{ended:.0%} of its answers end: {verdict}.")
+
+
 def conclusion(report):
-    "What the two PPO runs showed, from the numbers of this run."
-    scores = report["reward_model"]["mean_scores"]
-    share = {n: report["stages"][n]["shares"]["all_five"] for n in POLICIES}
-    summary = (f"On the rules PPO took the share of lines that keep all five from {share['sft']:.2f} to "
-               f"{share['ppo-rule']:.2f} (poets: {report['human']['all_five']:.2f}). "
-               f"On the learnt reward alone the mean score went from {scores['sft']:+.2f} to "
-               f"{scores['ppo-learnt']:+.2f} (poets: {scores['human']:+.2f}) and the share from {share['sft']:.2f} to "
-               f"{share['ppo-learnt']:.2f}. ")
-    if scores["ppo-learnt"] > scores["human"] and share["ppo-learnt"] < share["sft"]:
-        return (summary + "The reward model prefers these lines to the poets', but they keep fewer rules: the reward "
-                "is hacked. Look at reward, KL, rules and cross-entropy side by side.")
-    if scores["ppo-learnt"] > scores["sft"] and share["ppo-learnt"] < share["sft"]:
-        return (summary + "The score rose while the lines got worse by the rules: the reward is being hacked, though "
-                "it has not passed the poets' mean.")
-    return summary + "The reward model was not hacked in this run."
+    "What the two PPO runs showed; every sentence is chosen by the numbers of this run."
+    toy = "This is a toy run: it shows the report, not the lesson. " if report["quick"] else ""
+    return f"{toy}{rule_conclusion(report)} {learnt_conclusion(report)}"
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #5fec9523
 STYLE = """body{font:16px/1.6 system-ui,"Noto Sans CJK SC","Microsoft YaHei","PingFang SC",sans-serif;\

@@ -55,11 +55,12 @@ class RolloutModels:
 # %% ../../nbs/05_rlhf/508_collector.ipynb #18fdd75b
 def rollout_metrics(batch, outputs, task, beta):
     "The metrics of a rollout: means over answers of sums over tokens, or means over tokens."
-    mask, score = batch["mask"], outputs["score"].sum(1)
+    mask, score, own = batch["mask"], task.sum(1), outputs["score"].sum(1)[batch["ended"]]
     k1, k2, k3 = (term.sum(1).mean().item() for term in kl_terms(outputs["logp"], outputs["ref_logp"]))
     gold = {"gold": outputs["gold"].sum(1).mean().item()} if "gold" in outputs else {}
-    return {"score": score.mean().item(), "score_std": score.std(correction=0).item(), **gold,
-            "kl": k1, "kl/k2": k2, "kl/k3": k3, "kl_coef": beta, "total": task.sum(1).mean().item() - beta * k1,
+    finished = {"score/ended": own.mean().item()} if len(own) else {}
+    return {"score": score.mean().item(), "score_std": score.std(correction=0).item(), **finished, **gold,
+            "kl": k1, "kl/k2": k2, "kl/k3": k3, "kl_coef": beta, "total": score.mean().item() - beta * k1,
             "entropy": (outputs["entropy"].sum() / mask.sum()).item(),
             "eos_rate": batch["ended"].float().mean().item(), "length": mask.sum(1).mean().item()}
 

@@ -169,7 +169,9 @@ def kl_for_little(updates):
     "The KL is 0.3 nats per token, but the score rose by less than a quarter of its spread at the beginning."
     score, kl, length, spread = (window_means(values)
                                  for values in metric_column(updates, "score", "kl", "length", "score_std"))
-    if score and kl[-1] > 0.3 * length[-1] and score[-1] - score[0] < spread[0] / 4:
+    own = window_means(metric_column(updates, "score/ended"))
+    risen = max(means[-1] - means[0] for means in (score, own) if means) if score else 0  # normalised scores stay near 0
+    if score and kl[-1] > 0.3 * length[-1] and risen < spread[0] / 4:
         return (f"the score went from {score[0]:.3g} to {score[-1]:.3g} although the policy moved {kl[-1]:.3g} nats "
                 f"per answer away")
 
@@ -215,7 +217,7 @@ PATTERNS = (
     Pattern("answers do not end", unfinished_answers,
             "the reward pays for length or never punishes a missing end; from the beginning: the SFT model "
             "has not learnt to end",
-            "--missing-eos-penalty 1, a larger --response-length (GRPO: --max-completion-length), "
+            "a lower --missing-eos-score, a larger --response-length (GRPO: --max-completion-length), "
             "eos at the end of every answer in the SFT data"),
     Pattern("entropy collapses", entropy_collapses, "a few answers are repeated because they score well",
             "a higher --kl-coef (GRPO: --beta), a lower --learning-rate, or a reward that sees repetition"),

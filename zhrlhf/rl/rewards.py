@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['kl_terms', 'at_last_token', 'token_rewards', 'model_scorer', 'function_scorer', 'weighted_scorer',
-           'spread_over_tokens', 'named_function', 'RunningMeanStd', 'shape_rewards', 'check_reward_model',
-           'make_scorers']
+           'spread_over_tokens', 'named_function', 'RunningMeanStd', 'normalise_and_clip', 'missing_end_score',
+           'shape_rewards', 'check_reward_model', 'make_scorers']
 
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #292cd4b8
 import math
@@ -118,13 +118,17 @@ def named_function(name, option="--reward-function"):
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #6a9a5c85
 @dataclass
 class RunningMeanStd:
-    "Mean and standard deviation of all numbers seen so far."
+    "Mean, standard deviation and minimum of all numbers seen so far."
     count: float = 0.0
     mean: float = 0.0
     squares: float = 0.0  # sum of squared distances from the mean
+    lowest: float | None = None
 
-    def add(self, values):
-        "Takes in the numbers of a tensor."
+    def add(self, values: torch.Tensor):
+        "Takes in the numbers of a tensor, which may be empty."
+        if not values.numel():
+            return
+        self.lowest = min(values.min().item(), math.inf if self.lowest is None else self.lowest)
         count, mean = values.numel(), values.double().mean().item()
         gap, total = mean - self.mean, self.count + count
         self.squares += (values.double() - mean).square().sum().item() + gap ** 2 * self.count * count / total
@@ -137,17 +141,36 @@ class RunningMeanStd:
         return math.sqrt(self.squares / self.count) if self.squares > 0 else 1.0
 
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #7fbec815
-def shape_rewards(score, batch, settings, running):
-    """Task rewards [B, R] from scores [B, R]: normalised, clipped, less the penalty for an answer that does not end.
-
-    `running` is the RunningMeanStd of all scores so far; it takes in these scores if they are normalised."""
-    mask = batch["mask"]
+def normalise_and_clip(score: torch.Tensor, mask: torch.Tensor, settings, running: RunningMeanStd) -> torch.Tensor:
+    "Scores [B, R] in deviations from the running mean, if the settings say so, and within ± reward_clip."
     if settings.normalise_scores:  # the mean is spread over the tokens, or clipping could cut it off
-        running.add(score.sum(1))
         score = (score - running.mean * mask / mask.sum(1, keepdim=True)) / running.std
-    if settings.reward_clip:
-        score = score.clamp(-settings.reward_clip, settings.reward_clip)
-    return score - settings.missing_eos_penalty * at_last_token((~batch["ended"]).float(), mask)
+    return score.clamp(-settings.reward_clip, settings.reward_clip) if settings.reward_clip else score
+
+
+def missing_end_score(scores: torch.Tensor, ended: torch.Tensor, deviation: float) -> float | None:
+    "The score of an answer without an end: the worst of the ended `scores` [B] less a `deviation`; None if none ended."
+    return scores[ended].min().item() - deviation if ended.any() else None
+
+
+def shape_rewards(score: torch.Tensor, batch: dict, settings, running: RunningMeanStd) -> torch.Tensor:
+    """Task rewards [B, R] from scores [B, R]: normalised, clipped, and below all others where an answer does not end.
+
+    `running` is the RunningMeanStd of the scores of all finished answers so far; it takes in those of this rollout."""
+    mask, ended, penalty = batch["mask"], batch["ended"], settings.missing_eos_penalty
+    running.add(score.sum(1)[ended if penalty is None else slice(None)])  # with a penalty every score counts as meant
+    task = normalise_and_clip(score, mask, settings, running)
+    if penalty is not None:
+        return task - penalty * at_last_token((~ended).float(), mask)
+    worst = settings.missing_eos_score
+    if worst is None:
+        worst = missing_end_score(task.sum(1), ended, 1.0 if settings.normalise_scores else running.std)
+    if worst is None and running.lowest is not None:
+        one = torch.ones(1, 1)
+        worst = normalise_and_clip(running.lowest * one, one, settings, running).item()
+    if worst is None:  # no answer has ever ended
+        return task
+    return task + at_last_token(torch.where(ended, 0.0, worst - task.sum(1)), mask)
 
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #26626987
 def check_reward_model(settings, tokenizer):

@@ -48,9 +48,12 @@ class ScoringSettings(SamplingSettings):
                              "is logged as gold; nothing is learnt from it")
     normalise_scores: bool = opt(False, "measure scores in deviations from the mean of all scores so far")
     reward_clip: float = opt(10.0, "clip the score of an answer (or token) to ± this; 0: never")
-    missing_eos_penalty: float = opt(0.0, "subtracted from the score of an answer that does not end")
+    missing_eos_score: float | None = opt(None, "score of an answer that does not end; not given: the worst finished "
+                                          "answer of the rollout less one deviation, so that not ending never pays")
+    missing_eos_penalty: float | None = opt(None, "instead: such an answer keeps its own score less this (TRL); 0: "
+                                            "leave scores alone")
     offload: bool = opt(False, "reference and reward model wait in the CPU's memory until they are needed")
-    least = SamplingSettings.least | {"reward_weight": 0, "reward_clip": 0, "missing_eos_penalty": 0}
+    least = SamplingSettings.least | {"reward_weight": 0, "reward_clip": 0}
     needs_reward = False  # whether the reward model has another use than scoring
 
     def __post_init__(self):
@@ -61,6 +64,11 @@ class ScoringSettings(SamplingSettings):
         if self.reward_model and self.reward_function and not self.needs_reward and not self.reward_weight:
             raise UserError("--reward-model beside --reward-function would not be used; give its weight with "
                             "--reward-weight, or leave it out")
+        if self.missing_eos_penalty is not None and self.missing_eos_score is not None:
+            raise UserError("--missing-eos-score fixes the score of an answer that does not end, --missing-eos-penalty "
+                            "lowers it; give one of them")
+        if (self.missing_eos_penalty or 0) < 0:
+            raise UserError(f"--missing-eos-penalty {self.missing_eos_penalty}: must be at least 0")
 
 # %% ../../nbs/05_rlhf/507_rl_settings.ipynb #0977a6dd
 @dataclass(frozen=True)
