@@ -68,7 +68,9 @@ def link(here, there, label=None):
 
 
 def next_cell(here, there):
-    return f"**Next:** {link(here, there)}. {opening(there)[1]}"
+    tests = here.with_stem(f"{here.stem}_tests")
+    more = f" (What else must hold here is tested in {link(here, tests, tests.stem)}.)" if tests.exists() else ""
+    return f"**Next:** {link(here, there)}. {opening(there)[1]}{more}"
 
 
 def part_table(page, chapters):

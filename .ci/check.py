@@ -24,6 +24,7 @@ CELL_LINES, COLUMNS, MODULE_LINES = 40, 120, 420
 # From the ground up; a module imports only from layers before its own, or from its own folder.
 LAYERS = ("base", "data", "models", "families", "training", "evals", "rl", "planning", "corpus", "commands", "testing")
 STAGES = {"pretrain", "sft", "reward", "ppo", "grpo", "dpo"}  # none imports another
+OPEN_TRAINING = {"training.stage", "training.trained"}  # the rest of training imports base and training only
 WING = "09_corpora"                  # only moved so far; an issue of its own replaces its inside
 # Names that several modules may define, and why.
 SHARED_NAMES = {"main": "the command line of every command", "train": "the entry point of every stage",
@@ -32,6 +33,17 @@ OWN_WAY = re.compile(r"""\(f?["'](?:\.\./)*(?:nbs/)?results(?:/[^"']*)?["']|cwd=
                      r"""\(f?["']\.\./(?:nbs|zhrlhf)[^"']*["']|Path\.cwd\(\)\.parent\b""")
 MACHINE_PATH = re.compile(r"(?<![\w.:/<])/(?:root|home|work|tmp|Users|var/folders|mnt|opt|scratch|srv|media)/"
                           r"[^\s'\"<>]*|\b[A-Z]:\\\\?Users\b")
+# Runs a command's --help in this interpreter, then prints which of the heavy libraries it has loaded
+HELP = """import runpy, sys
+import zhrlhf
+if sys.argv[1:]:
+    module = f"zhrlhf.{sys.argv[1]}"
+    sys.argv = [module, "--help"]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        assert not end.code, end.code
+print("loaded: " + ", ".join(sorted({"torch", "transformers"} & set(sys.modules))))"""
 # Words of the first version that say less than the field's own (stepper: engine, watcher: callback, parted: sharded,
 # …).
 OLD_WORDS = re.compile(
@@ -178,6 +190,11 @@ def check_names(root):
     return faults
 
 
+def is_companion(path):
+    "Whether a notebook is the companion of a chapter, which is tested together with it"
+    return path.stem.endswith("_tests") and path.with_stem(path.stem.removesuffix("_tests")).exists()
+
+
 def check_order(root):
     "chapter numbers are unique and belong to their part; the Next links, part pages and reading paths follow the order"
     faults, seen = [], {}
@@ -194,8 +211,7 @@ def check_order(root):
             faults.append(f"{folder.name}: no page {int(folder.name[:2]) * 100}_….ipynb, which tells the part's "
                           f"question and its chapters")
     for path in notebooks(root):
-        if path.stem.endswith("_tests") and not any(p.stem == path.stem.removesuffix("_tests")
-                                                    for p in path.parent.iterdir()):
+        if path.stem.endswith("_tests") and not is_companion(path):
             faults.append(f"{path.name}: a companion without its chapter {path.stem.removesuffix('_tests')}")
     return faults or list(_chain_faults(root))
 
@@ -248,7 +264,7 @@ def _layer_faults(module, other, graph):
         return [f"imports {other}; nothing in the main line needs {there}"] if here != there else []
     if LAYERS.index(there) > LAYERS.index(here):
         return [f"imports {other} from a layer above its own"]
-    if here == "training" and module != "training.stage" and there not in ("base", "training"):
+    if here == "training" and module not in OPEN_TRAINING and there not in ("base", "training"):
         return [f"imports {other}; the loop and what stands around it know neither data nor families"]
     if {module, other} <= STAGES:
         return [f"imports its sibling {other}; what both need belongs into a folder below"]
@@ -395,6 +411,22 @@ def _options(root):
     return {command: general.union(*map(of, classes)) for command, classes in owners.items()}
 
 
+def check_light(root):
+    "`import zhrlhf` and `--help` of every command load neither torch nor transformers"
+    commands = [path.stem for path in sorted((root / "zhrlhf").glob("*.py"))
+                if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")]
+    with ThreadPoolExecutor(2) as pool:
+        done = pool.map(lambda name: _call([sys.executable, "-c", HELP, *name], root), [(), *((c,) for c in commands)])
+    faults = []
+    for name, found in zip(["import zhrlhf", *commands], done):
+        *_, loaded = found.stdout.splitlines() or [""]
+        if found.returncode or (name in commands and "usage: " not in found.stdout):
+            faults.append(f"{name}: --help fails: {found.stderr.strip().splitlines()[-1:]}")
+        elif loaded != "loaded: ":
+            faults.append(f"{name}: {loaded}; its settings and answer_help stand before the imports that take seconds")
+    return faults
+
+
 def check_words(root):
     "words that only the first version used do not come back"
     return [f"{path.name}, cell {number}: {found[0]!r}; say it in the field's words" for path in notebooks(root)
@@ -465,8 +497,12 @@ CHECKS = {name.removeprefix("check_"): f for name, f in list(globals().items()) 
 # Notebooks as tests
 
 def run_notebook(path, root, seconds=SECONDS):
-    "Test one notebook in a process of its own: the faults, as a list of lines"
+    """Test one notebook, and its companion if it has one, in a process of their own: the faults, as a list of lines
+
+    They share the process, so that torch is imported once."""
     command = [BIN / "nbdev_test", "--n_workers", "0", "--path", str(path)]
+    if path.with_stem(f"{path.stem}_tests").exists():
+        command = [*command[:-1], str(path.parent), "--file_re", rf"{path.stem}(_tests)?\.ipynb"]
     child = subprocess.Popen(command, cwd=root, env=environment(root), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              text=True, encoding="utf-8", errors="replace", start_new_session=True)
     try:
@@ -523,7 +559,7 @@ def main(argv=None, root=ROOT):
     ask.add_argument("--self-test", action="store_true", help="only plant faults in a small project and see them found")
     args = ask.parse_args(argv)
     checks = ["faults"] if args.self_test else [c for c in CHECKS if not args.names or any(n in c for n in args.names)]
-    pages = [] if args.self_test else notebooks(root, args.names)
+    pages = [] if args.self_test else [p for p in notebooks(root, args.names) if not is_companion(p)]
     results = [] if args.only == "notebooks" else [run_check(name, root) for name in checks]
     if args.only != "checks":
         with ThreadPoolExecutor(2) as pool:

@@ -69,6 +69,7 @@ def shown(text, kind="stream"):
     return [{"output_type": "stream", "name": "stdout", "text": [text]}]
 
 
+COMMAND = 'if __name__ == "__main__":\n    print("usage: tea")\n'
 CORE, BAT = "01_start/101_errors", "02_data/201_batches"
 
 
@@ -129,6 +130,9 @@ FAULTS = [
     ("order", "200_data.ipynb: the cell '| | chapter |' is not what",
      lambda r: write(r, "02_data/202_more", ["# m\n\n> M."])),
     ("order", "index.ipynb: 0 cells begin with '| time |'", lambda r: write(r, "index", INDEX[:3])),
+    ("light", "import zhrlhf: loaded: torch", lambda r: append(r, "zhrlhf/__init__.py", "import torch\n")),
+    ("light", "tea: loaded: torch", lambda r: defines(r, "tea", "import torch\n" + COMMAND)),
+    ("light", "tea: --help fails", lambda r: defines(r, "tea", "import nothing_here\n" + COMMAND)),
     ("layers", "base.errors: imports data.batches from a layer above", lambda r: append(
         r, "zhrlhf/base/errors.py", "def f():\n    from ..data.batches import two\n    return two\n")),
     ("layers", "base.errors: imports data.batches from a layer above", lambda r: append(

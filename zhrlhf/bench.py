@@ -7,6 +7,16 @@ __all__ = ['synchronized_clock', 'calibrate', 'Clock', 'NoUpdate', 'bare_loss', 
            'training_speed', 'fixed_prompts', 'sampling_speed', 'made_requests', 'scoring_speed', 'even_share',
            'UpdateClock', 'ppo_work', 'ppo_speed', 'check_lengths', 'speed', 'main']
 
+# %% ../nbs/08_scale/804_bench.ipynb #9658856b
+from .base.errors import UserError
+from .base.settings import answer_help, parse
+from .planning.settings import SpeedSettings, WORKS
+
+# %% ../nbs/08_scale/804_bench.ipynb #ef6eea1e
+#| eval: false
+if __name__ == "__main__":
+    answer_help({f"speed {work}": SpeedSettings for work in WORKS})  # before the imports that take seconds
+
 # %% ../nbs/08_scale/804_bench.ipynb #940b2a96
 import json
 import sys
@@ -19,16 +29,15 @@ from functools import partial
 import torch
 
 from .base.devices import pick_device
-from .base.errors import UserError, run_main
+from .base.errors import run_main
 from .base.runs import quiet_libraries, reuse_freed_memory, versions
-from .base.settings import parse
 from .data.batches import Example, IGNORE
 from .data.records import Record
 from .evals.loglikelihood import loglikelihood
 from .models.heads import label_logprobs, lm_loss
 from .models.registry import blocks_of, family_of, freeze
 from .models.sampling import Sampling
-from .planning.workloads import (SpeedSettings, WORKS, columns_of, examples_of, field_texts, made_rows,
+from .planning.workloads import (columns_of, examples_of, field_texts, made_rows,
                                        open_or_make, open_tokenizer, preference_rows, work_batches)
 from .ppo import PPOSettings, ppo_experience, ppo_loss
 from .reward import pair_loss

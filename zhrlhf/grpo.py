@@ -5,23 +5,14 @@
 # %% auto #0
 __all__ = ['GRPOSettings', 'GroupCollector', 'grpo_loss', 'grpo_experience', 'train', 'main']
 
-# %% ../nbs/05_rlhf/515_grpo.ipynb #b180e66e
+# %% ../nbs/05_rlhf/515_grpo.ipynb #cc4793a8
 from dataclasses import dataclass
 
-from .base.errors import UserError, run_main
-from .base.settings import opt, parse
-from .data.records import open_records
-from .families import load_model, load_tokenizer
-from .rl.collector import RolloutCollector
-from .rl.experience import RolloutSource, ptx_batches, ptx_loss
-from .rl.losses import actor_loss, group_advantages
-from .rl.networks import ActorCritic, GenerationModel, Reference
-from .rl.rewards import kl_terms, make_scorers
-from .rl.run import frozen_policies, make_rl_engine, run_rl
+from .base.errors import UserError
+from .base.settings import answer_help, opt, parse
 from .rl.settings import RLSettings
-from .training.stage import open_stage, prepare_model
 
-# %% ../nbs/05_rlhf/515_grpo.ipynb #2821b8be
+
 @dataclass(frozen=True)
 class GRPOSettings(RLSettings):
     "RL without a critic: several answers to each prompt, each measured against the others."
@@ -50,6 +41,24 @@ class GRPOSettings(RLSettings):
     def kl_coef(self):
         "The weight of the KL penalty, by the name that shared code uses."
         return self.beta
+
+# %% ../nbs/05_rlhf/515_grpo.ipynb #2ac9fef9
+#| eval: false
+if __name__ == "__main__":
+    answer_help(GRPOSettings)  # before the imports that take seconds
+
+# %% ../nbs/05_rlhf/515_grpo.ipynb #b180e66e
+from .base.errors import run_main
+from .data.records import open_records
+from .families import load_model, load_tokenizer
+from .rl.collector import RolloutCollector
+from .rl.experience import RolloutSource, ptx_batches, ptx_loss
+from .rl.losses import actor_loss, group_advantages
+from .rl.networks import ActorCritic, GenerationModel, Reference
+from .rl.rewards import kl_terms, make_scorers
+from .rl.run import frozen_policies, make_rl_engine, run_rl
+from .training.stage import open_stage, prepare_model
+from .training.trained import TrainedRun
 
 # %% ../nbs/05_rlhf/515_grpo.ipynb #9216904e
 class GroupCollector(RolloutCollector):
@@ -88,13 +97,14 @@ def grpo_experience(model, reference, scorer, tokenizer, records, settings, gold
     return RolloutSource(collector, records, settings, ptx_batches(model.actor, tokenizer, settings))
 
 # %% ../nbs/05_rlhf/515_grpo.ipynb #1aa994d2
-def train(settings, callbacks=(), free=()):
-    """Runs the stage in `settings.out`; returns its report.
+def train(settings: GRPOSettings | None = None, callbacks: tuple = (), free: tuple = (), **given) -> TrainedRun:
+    """Runs the stage in `settings.out` and returns the finished run.
 
-    Actor and averaged actor are saved in the folders `model` and `ema`."""
-    folder, report = open_stage(settings, free)
-    if report:
-        return report
+    Actor and averaged actor are saved in the folders `model` and `ema`. `given`: options by name.
+    Models, prompts and reward functions may be in memory, see training.trained."""
+    settings, folder, done = open_stage(GRPOSettings, settings, given, free)
+    if done:
+        return done
     tokenizer, records = load_tokenizer(settings.model), open_records(settings.data, settings.seed)
     scorer, gold = make_scorers(settings, tokenizer)
     reference, copy = frozen_policies(settings)  # before ZeRO-3 shards what is opened

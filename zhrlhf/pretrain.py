@@ -5,25 +5,13 @@
 # %% auto #0
 __all__ = ['PretrainSettings', 'open_or_create', 'nonblank_texts', 'text_batches', 'train', 'main']
 
-# %% ../nbs/04_training/409_pretrain.ipynb #7d5f6dd1
+# %% ../nbs/04_training/409_pretrain.ipynb #a21f144c
 from dataclasses import dataclass
 
-import numpy as np
+from .base.settings import answer_help, opt, parse
+from .training.settings import TrainingSettings
 
-from .base.errors import run_main
-from .base.settings import opt, parse
-from .data.batches import bucketed_batches, packed_batches, sorted_batches
-from .data.records import open_texts, stream_texts
-from .data.tokenizers.characters import couplet_tokenizer
-from .families import load_model, load_tokenizer, new_model
-from .models.examples import blank_sampler, blanks_of, document_rows, text_examples
-from .models.heads import lm_loss, perplexity
-from .models.hub import MODEL_PRESETS
-from .models.registry import family_of
-from .training.stage import (RowTally, TrainingSettings, close_stage, open_stage, prepare_model,
-                                   print_dataset_summary, run_training, save_trained, tokenized_rows)
 
-# %% ../nbs/04_training/409_pretrain.ipynb #f5cae2de
 @dataclass(frozen=True)
 class PretrainSettings(TrainingSettings):
     "Pretraining on plain text, from scratch or continued."
@@ -37,7 +25,28 @@ class PretrainSettings(TrainingSettings):
     per_device_train_batch_size: int = opt(2, "rows in one micro-batch")
     learning_rate: float = opt(2e-3, "peak learning rate of AdamW")
 
+# %% ../nbs/04_training/409_pretrain.ipynb #d1e7d6ae
+#| eval: false
+if __name__ == "__main__":
+    answer_help(PretrainSettings)  # before the imports that take seconds
 
+# %% ../nbs/04_training/409_pretrain.ipynb #7d5f6dd1
+import numpy as np
+
+from .base.errors import run_main
+from .data.batches import bucketed_batches, packed_batches, sorted_batches
+from .data.records import open_texts, stream_texts
+from .data.tokenizers.characters import couplet_tokenizer
+from .families import load_model, load_tokenizer, new_model
+from .models.examples import blank_sampler, blanks_of, document_rows, text_examples
+from .models.heads import lm_loss, perplexity
+from .models.hub import MODEL_PRESETS
+from .models.registry import family_of
+from .training.stage import (RowTally, close_stage, open_stage, prepare_model, print_dataset_summary,
+                                   run_training, save_trained, tokenized_rows)
+from .training.trained import TrainedRun
+
+# %% ../nbs/04_training/409_pretrain.ipynb #237ca3af
 def open_or_create(settings):
     """The model and the tokenizer: new ones, if the settings name a size that is not published (with the embedded
     tokenizer), otherwise saved ones."""
@@ -75,11 +84,13 @@ def text_batches(model, tokenizer, settings):
     return bucketed_batches(rows, tokenizer.pad_token_id, *share, vary=vary), len(rows)
 
 # %% ../nbs/04_training/409_pretrain.ipynb #3639ae56
-def train(settings, callbacks=(), free=()):
-    "Runs the stage in `settings.out`; returns its report. The model is saved in the folder `model` of the run."
-    folder, report = open_stage(settings, free)
-    if report:
-        return report
+def train(settings: PretrainSettings | None = None, callbacks: tuple = (), free: tuple = (), **given) -> TrainedRun:
+    """Runs the stage in `settings.out` and returns the finished run, whose model is saved in its folder `model`.
+
+    `given`: options by name. A model and data may be in memory, see training.trained."""
+    settings, folder, done = open_stage(PretrainSettings, settings, given, free, text_field="text")
+    if done:
+        return done
     model, tokenizer = open_or_create(settings)
     batches, rows = text_batches(model, tokenizer, settings)
     held_out = sorted_batches(text_examples(model, tokenizer, open_texts(settings.eval_data), settings.max_length),

@@ -5,28 +5,13 @@
 # %% auto #0
 __all__ = ['SFTSettings', 'best_answers', 'sample_table', 'SampleWriter', 'answer_batches', 'train', 'main']
 
-# %% ../nbs/04_training/410_sft.ipynb #9869ffc3
+# %% ../nbs/04_training/410_sft.ipynb #3c022885
 from dataclasses import dataclass
 
-from .base.distributed import is_main_process
-from .base.errors import UserError, run_main
-from .base.files import read_jsonl, write_jsonl, write_text
-from .base.plots import html_page, html_table
-from .base.settings import opt, parse
-from .data.batches import Example, bucketed_batches, packed_batches, sorted_batches
-from .data.records import open_records
-from .evals.metrics import bleu, rouge_l
-from .families import load_model, load_tokenizer
-from .generate import generate
-from .models.examples import best_answer_rows
-from .models.heads import lm_loss, perplexity
-from .models.registry import family_of
-from .models.sampling import SAMPLING_PRESETS
-from .training.callbacks import evaluate_model, every
-from .training.stage import (TrainingSettings, close_stage, filter_usable, open_stage, prepare_model,
-                                   print_dataset_summary, run_training, save_trained, tokenized_rows)
+from .base.settings import answer_help, opt, parse
+from .training.settings import TrainingSettings
 
-# %% ../nbs/04_training/410_sft.ipynb #de632fa8
+
 @dataclass(frozen=True)
 class SFTSettings(TrainingSettings):
     "Supervised fine-tuning on the best answer of each record."
@@ -43,7 +28,33 @@ class SFTSettings(TrainingSettings):
     learning_rate: float = opt(2e-3, "peak learning rate of AdamW")
     least = TrainingSettings.least | {"sample_steps": 0, "samples": 1}
 
+# %% ../nbs/04_training/410_sft.ipynb #9354c5ed
+#| eval: false
+if __name__ == "__main__":
+    answer_help(SFTSettings)  # before the imports that take seconds
 
+# %% ../nbs/04_training/410_sft.ipynb #9869ffc3
+from dataclasses import dataclass
+
+from .base.distributed import is_main_process
+from .base.errors import UserError, run_main
+from .base.files import read_jsonl, write_jsonl, write_text
+from .base.plots import html_page, html_table
+from .data.batches import Example, bucketed_batches, packed_batches, sorted_batches
+from .data.records import open_records
+from .evals.metrics import bleu, rouge_l
+from .families import load_model, load_tokenizer
+from .generate import generate
+from .models.examples import best_answer_rows
+from .models.heads import lm_loss, perplexity
+from .models.registry import family_of
+from .models.sampling import SAMPLING_PRESETS
+from .training.callbacks import evaluate_model, every
+from .training.stage import (close_stage, filter_usable, open_stage, prepare_model, print_dataset_summary,
+                                   run_training, save_trained, tokenized_rows)
+from .training.trained import TrainedRun
+
+# %% ../nbs/04_training/410_sft.ipynb #0441996d
 def best_answers(model, tokenizer, source, max_length, seed=0):
     "The rows of a record source with the best answers, and the `RowTally` of its records; no row at all is an error."
     rows, tally = filter_usable(best_answer_rows(model, tokenizer, open_records(source, seed), max_length))
@@ -104,11 +115,13 @@ def answer_batches(model, tokenizer, settings):
     return bucketed_batches(rows, tokenizer.pad_token_id, *share), len(rows)
 
 # %% ../nbs/04_training/410_sft.ipynb #5fbbab53
-def train(settings, callbacks=(), free=()):
-    "Runs the stage in `settings.out`; returns its report. The model is saved in the folder `model` of the run."
-    folder, report = open_stage(settings, free)
-    if report:
-        return report
+def train(settings: SFTSettings | None = None, callbacks: tuple = (), free: tuple = (), **given) -> TrainedRun:
+    """Runs the stage in `settings.out` and returns the finished run, whose model is saved in its folder `model`.
+
+    `given`: options by name. A model and data may be in memory, see training.trained."""
+    settings, folder, done = open_stage(SFTSettings, settings, given, free)
+    if done:
+        return done
     tokenizer, model = load_tokenizer(settings.model), prepare_model(settings, lambda: load_model(settings.model))
     batches, rows = answer_batches(model, tokenizer, settings)
     eval_rows, tally = best_answers(model, tokenizer, settings.eval_data, settings.max_length)

@@ -11,7 +11,7 @@ import torch
 from .errors import UserError
 
 # %% ../../nbs/10_tools/1007_devices.ipynb #f926fad3
-def pick_device(name="auto"):
+def pick_device(name: str = "auto") -> torch.device:
     "The torch device for `auto`, `cpu` or `cuda[:n]`; auto takes a GPU where there is one."
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -26,6 +26,6 @@ def pick_device(name="auto"):
     return device
 
 # %% ../../nbs/10_tools/1007_devices.ipynb #27c930d2
-def to_device(batch, device):
+def to_device(batch: dict, device: torch.device) -> dict:
     "The batch with its tensors on `device`; numbers and names stay as they are."
     return {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}

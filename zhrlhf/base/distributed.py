@@ -11,10 +11,11 @@ import atexit
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 # %% ../../nbs/10_tools/1006_distributed.ipynb #a78ee438
-def launched_processes():
+def launched_processes() -> int:
     "The number of processes that a launcher started; 1 without a launcher."
     return int(os.environ.get("WORLD_SIZE", "1"))
 
@@ -25,25 +26,25 @@ def _group():
     return dist if dist.is_available() and dist.is_initialized() else None
 
 
-def rank():
+def rank() -> int:
     "The number of this process, from 0."
     group = _group()
     return group.get_rank() if group else 0
 
 
-def world_size():
+def world_size() -> int:
     "The number of processes in the group."
     group = _group()
     return group.get_world_size() if group else 1
 
 
-def is_main_process():
+def is_main_process() -> bool:
     "Whether this is the process that writes files and prints: the one of rank 0."
     return rank() == 0
 
 
 @atexit.register
-def leave_process_group():
+def leave_process_group() -> None:
     """Leaves the process group, if there is one.
 
     Runs automatically when the process exits, because a process whose gloo threads are still running may abort."""
@@ -52,7 +53,7 @@ def leave_process_group():
         group.destroy_process_group()
 
 # %% ../../nbs/10_tools/1006_distributed.ipynb #3b389def
-def broadcast_object(value=None):
+def broadcast_object(value: object = None) -> object:
     """The `value` of the main process, in all processes; every process must call it.
 
     Without a value it is a barrier: all processes wait for each other."""
@@ -66,7 +67,7 @@ def broadcast_object(value=None):
 
 
 @contextmanager
-def main_process_first():
+def main_process_first() -> Iterator[None]:
     "The body runs in the main process first, then in all others."
     if not is_main_process():
         broadcast_object()
@@ -75,7 +76,7 @@ def main_process_first():
         broadcast_object()
 
 # %% ../../nbs/10_tools/1006_distributed.ipynb #8deff43a
-def all_gather_object(value):
+def all_gather_object(value: object) -> list:
     "The values of all processes, in the order of their ranks."
     group = _group()
     if group is None:
@@ -85,7 +86,7 @@ def all_gather_object(value):
     return parts
 
 
-def all_reduce_sum(amounts):
+def all_reduce_sum(amounts: dict[str, float]) -> dict[str, float]:
     "The sums of named numbers over all processes; a missing name counts 0."
     if _group() is None:
         return amounts
@@ -96,6 +97,6 @@ def all_reduce_sum(amounts):
     return sums
 
 
-def all_reduce_max(number):
+def all_reduce_max(number: float) -> float:
     "The largest value of `number` over all processes."
     return max(all_gather_object(number))

@@ -9,6 +9,7 @@ __all__ = ['DISK_TROUBLE', 'UserError', 'run_main']
 import errno
 import os
 import sys
+from collections.abc import Callable
 
 # %% ../../nbs/10_tools/1001_errors.ipynb #e5384bd5
 class UserError(Exception):
@@ -42,7 +43,7 @@ def _stop(line, code):
     sys.exit(code)
 
 # %% ../../nbs/10_tools/1001_errors.ipynb #9966dd94
-def run_main(main, argv=None):
+def run_main(main: Callable, argv: list[str] | None = None):
     """Call `main(argv)`; a `UserError` or a disk failure becomes one line and exit code 2.
 
     Ctrl-C gives exit code 130, a closed pipe 141 and no message."""

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,13 +52,13 @@ def _atomic_file(path):
     _fsync(path.parent)
 
 # %% ../../nbs/10_tools/1002_files.ipynb #ca2f4d32
-def write_bytes(path, data):
+def write_bytes(path: str | Path, data: bytes) -> None:
     "Write bytes, atomically"
     with _atomic_file(path) as file:
         file.write(data)
 
 
-def write_text(path, text):
+def write_text(path: str | Path, text: str) -> None:
     "Write a string as UTF-8, atomically"
     write_bytes(path, text.encode("utf-8"))
 
@@ -66,12 +67,12 @@ def _dumps(obj, **options):
     return json.dumps(obj, ensure_ascii=False, allow_nan=False, **options)
 
 
-def write_json(path, obj):
+def write_json(path: str | Path, obj) -> None:
     "Write `obj` as indented JSON, atomically; `ValueError` for NaN and infinities"
     write_text(path, _dumps(obj, indent=2) + "\n")
 
 
-def write_jsonl(path, rows):
+def write_jsonl(path: str | Path, rows: Iterable[dict]) -> None:
     "Write one JSON object per line, atomically; `rows` may be a generator"
     with _atomic_file(path) as file:
         for row in rows:
@@ -107,13 +108,13 @@ def _open(path):
         raise UserError(f"{path}: cannot be read, {(error.strerror or 'unknown reason').lower()}") from None
 
 
-def read_json(path):
+def read_json(path: str | Path):
     "The JSON value that the file `path` holds"
     with _open(path) as file:
         return _loads(file.read().removeprefix(b"\xef\xbb\xbf"), path)
 
 
-def read_jsonl(path, numbered=False):
+def read_jsonl(path: str | Path, numbered: bool = False) -> Iterator[dict | tuple[int, dict]]:
     """Yield the objects of a JSON-lines file, with their line numbers if `numbered`; blank lines are skipped.
 
     Errors name file and line."""
@@ -144,7 +145,7 @@ def _swap(new, path):
 
 # %% ../../nbs/10_tools/1002_files.ipynb #56d829ca
 @contextmanager
-def atomic_folder(path):
+def atomic_folder(path: str | Path) -> Iterator[Path]:
     "Yield an empty folder; it becomes `path` when the block succeeds, otherwise the old `path` stays"
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_dir():

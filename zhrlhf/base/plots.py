@@ -12,6 +12,7 @@ import base64
 import html
 import io
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 # %% ../../nbs/10_tools/1005_plots.ipynb #614fdab6
@@ -20,7 +21,7 @@ PALETTE = {"pretrain": "#0072B2", "sft": "#E69F00", "reward": "#009E73", "ppo": 
 EXTRA_COLOURS = ("#56B4E9", "#7A5195", "#8C6D31", "#117A65", "#C44E52", "#B5A642")
 
 
-def colour(name, turn=0):
+def colour(name: str, turn: int = 0) -> str:
     """The colour of a stage or quantity, by the last known word in its `name`.
 
     Unknown names take the extra colours in turn; `turn` counts from 0."""
@@ -35,7 +36,7 @@ CJK_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han
 FONT_HINT = "no Chinese font found, Chinese labels will be boxes; install one (Debian, Ubuntu: fonts-wqy-microhei)"
 
 
-def chinese_font(candidates=CJK_FONTS):
+def chinese_font(candidates: Iterable[str] = CJK_FONTS) -> str | None:
     "The family name of the first of `candidates` that is installed, or None"
     from matplotlib import font_manager
     installed = {font.name for font in font_manager.fontManager.ttflist}
@@ -43,7 +44,7 @@ def chinese_font(candidates=CJK_FONTS):
 
 # %% ../../nbs/10_tools/1005_plots.ipynb #8916792a
 @cache
-def set_style():
+def set_style() -> str | None:
     "Set the style of all figures, once; returns the Chinese font in use, or None"
     import matplotlib
     font = chinese_font()
@@ -72,21 +73,21 @@ def _picture_class():
     return Picture
 
 
-def figure_bytes(fig, kind="png"):
+def figure_bytes(fig, kind: str = "png") -> bytes:
     "The figure as bytes of an svg or png file, the same bytes every time"
     out = io.BytesIO()
     fig.savefig(out, format=kind, metadata={"Date": None} if kind == "svg" else None)
     return out.getvalue()
 
 # %% ../../nbs/10_tools/1005_plots.ipynb #e53ad586
-def panels(n=1, width=5, height=2.5):
+def panels(n: int = 1, width: float = 5, height: float = 2.5) -> list:
     "A list of `n` axes side by side in one new figure; each is `width` × `height` inches"
     set_style()
     fig = _picture_class()(figsize=(n * width, height), dpi=90, layout="constrained")
     return list(fig.subplots(1, n, squeeze=False)[0])
 
 
-def figure_uri(fig, kind="svg"):
+def figure_uri(fig, kind: str = "svg") -> str:
     "The figure as a data URI, for `<img src=…>` in a page without other files; `kind` is svg or png"
     mime = {"svg": "image/svg+xml", "png": "image/png"}[kind]
     return f"data:{mime};base64,{base64.b64encode(figure_bytes(fig, kind)).decode()}"
@@ -111,11 +112,15 @@ def _curve(ax, name, points, turn):
         ax.fill_between(xs, lows, highs, color=ink, alpha=0.2, lw=0)
 
 # %% ../../nbs/10_tools/1005_plots.ipynb #86f21514
-def curves(series, ylabel, xlabel="step", baseline=None, band=None, ax=None):
-    """Draw `series` {name: [(x, y) or (x, y, lo, hi), …]}; returns the figure.
-
-    `baseline` {name: y} are dashed lines, `band` {name: (lo, hi)} are shaded ranges; `ax`: existing axes to draw
-    into."""
+def curves(
+    series: Mapping[str, Sequence[tuple]],                      # {name: [(x, y) or (x, y, lo, hi), …]}
+    ylabel: str,
+    xlabel: str = "step",
+    baseline: Mapping[str, float] | None = None,                # {name: y}: dashed lines
+    band: Mapping[str, tuple[float, float]] | None = None,      # {name: (lo, hi)}: shaded ranges
+    ax=None,                                                    # existing axes to draw into
+):
+    "Draw one curve per series; returns the figure."
     if not any(len(points) for points in series.values()):
         raise ValueError("curves: no points to draw")
     baseline, band = baseline or {}, band or {}
@@ -146,10 +151,15 @@ def _check_lengths(groups, labels, errors, reference):
             raise ValueError(f"bars: {name} has {len(values)} values for {len(labels)} labels")
 
 # %% ../../nbs/10_tools/1005_plots.ipynb #436cf8ed
-def bars(groups, labels, errors=None, reference=None, ax=None, ylabel=""):
-    """Grouped bars of `groups` {name: [height per label]}; returns the figure.
-
-    `errors` {name: [half-width or (low, high) per label]}; `reference` [height per label] is the human line."""
+def bars(
+    groups: Mapping[str, Sequence[float]],                # {name: [height per label]}
+    labels: Sequence[str],
+    errors: Mapping[str, Sequence] | None = None,         # {name: [half-width or (low, high) per label]}
+    reference: Sequence[float] | None = None,             # the human line, one height per label
+    ax=None,                                              # existing axes to draw into
+    ylabel: str = "",
+):
+    "Grouped bars, one colour per name; returns the figure."
     _check_lengths(groups, labels, errors, reference)
     _warn_without_font([*groups, *labels, ylabel])
     ax = ax or panels()[0]
@@ -172,7 +182,7 @@ def bars(groups, labels, errors=None, reference=None, ax=None, ylabel=""):
 class Html:
     "A piece of HTML that a notebook shows; `text` is what a terminal shows"
 
-    def __init__(self, markup, text):
+    def __init__(self, markup: str, text: str):
         self.markup, self.text = markup, text
 
     def _repr_html_(self):
@@ -195,7 +205,7 @@ def _cell(value):
     return str(value)
 
 # %% ../../nbs/10_tools/1005_plots.ipynb #431f3853
-def html_table(rows, columns):
+def html_table(rows: Iterable[dict | Sequence], columns: Iterable[str]) -> Html:
     "A table of `rows` (dicts, or sequences in the order of `columns`) with escaped text"
     columns = list(columns)
     grid = [[row.get(c) for c in columns] if isinstance(row, dict) else list(row) for row in rows]
@@ -210,7 +220,7 @@ def html_table(rows, columns):
     return Html(f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody></table>", "\n".join(text))
 
 # %% ../../nbs/10_tools/1005_plots.ipynb #f09e0346
-def html_page(title, table):
+def html_page(title: str, table: Html) -> str:
     "A complete HTML page with one `html_table`; line breaks in cells are kept"
     style = ("body { font-family: sans-serif } table { border-collapse: collapse } th, td { border: 1px solid #ccc; "
              "padding: 4px 8px; vertical-align: top; white-space: pre-wrap }")
@@ -228,20 +238,28 @@ def html_page(title, table):
 INVISIBLE = {" ": "␣", "\n": "⏎", "\t": "⇥", "": "∅"}
 
 
+def _in_loss(label):
+    "Whether a label counts: True, or an id other than −100"
+    value = label.item() if hasattr(label, "item") else label    # of numpy or torch
+    return value if isinstance(value, bool) else int(value) != -100
+
+
 def _row(name, cells):
     return f"<tr><th>{html.escape(name)}</th>{''.join(cells)}</tr>"
 
 # %% ../../nbs/10_tools/1005_plots.ipynb #b891be98
-def token_table(tokens, labels=None, positions=None, title=None):
-    """One row of `tokens`; those with a label other than −100 are coloured.
+def token_table(tokens: Sequence[str], labels: Sequence | None = None, positions: Sequence | dict | None = None,
+                title: str | None = None) -> Html:
+    """One row of `tokens`; coloured are exactly those whose label is True or, if labels are ids, not −100.
 
-    `labels`: one number per token; `positions`: one number per token, or a dict {name: numbers} of several rows."""
+    `labels`: one boolean or one id per token, in a list, an array or a tensor [T]; `positions`: one number per token,
+    or a dict {name: numbers} of several rows."""
     rows = positions if isinstance(positions, dict) else {} if positions is None else {"position": positions}
     for name, values in {**({} if labels is None else {"labels": labels}), **rows}.items():
         if len(values) != len(tokens):
             raise ValueError(f"token_table: {len(values)} {name} for {len(tokens)} tokens")
     shown = [INVISIBLE.get(token, str(token)) for token in tokens]
-    labelled = [False] * len(shown) if labels is None else [int(label) != -100 for label in labels]
+    labelled = [False] * len(shown) if labels is None else [_in_loss(label) for label in labels]
     cells = [f'<td style="background:{PALETTE["sft"]}55"><b>{html.escape(t)}</b></td>' if on
              else f"<td>{html.escape(t)}</td>" for t, on in zip(shown, labelled)]
     lines = [_row(name, [f"<td>{int(v)}</td>" for v in values]) for name, values in rows.items()]
@@ -251,7 +269,7 @@ def token_table(tokens, labels=None, positions=None, title=None):
     return Html(f"{head}<table>{body}</table>", f"{title}: {text}" if title else text)
 
 # %% ../../nbs/10_tools/1005_plots.ipynb #8bf27da1
-def plot_attention_mask(visible, labels, title=None, ax=None):
+def plot_attention_mask(visible: Sequence[Sequence], labels: Sequence[str], title: str | None = None, ax=None):
     "Draw a mask [T, T] of ones and zeros, one row per query; `labels` name the T tokens. Returns the figure."
     size = len(labels)
     if [len(row) for row in visible] != [size] * size:

@@ -13,6 +13,7 @@ import platform
 import random
 import shutil
 import sys
+from collections.abc import Collection
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +22,7 @@ from .errors import UserError
 from .files import _dumps, read_json, write_json
 
 # %% ../../nbs/10_tools/1004_runs.ipynb #50bf2118
-def seed_all(seed):
+def seed_all(seed: int) -> None:
     "Seed Python, numpy and torch; 0 ≤ seed < 2³², numpy's range"
     if not 0 <= seed < 2**32:
         raise UserError(f"seed {seed}: must lie between 0 and {2**32 - 1}")
@@ -32,7 +33,7 @@ def seed_all(seed):
     torch.manual_seed(seed)
 
 # %% ../../nbs/10_tools/1004_runs.ipynb #22c755cb
-def quiet_libraries():
+def quiet_libraries() -> None:
     """Switches off messages of transformers and DeepSpeed that would break a stage's progress bar.
 
     They are the loading bars, DeepSpeed's note that the accelerator is a CPU, and a warning about pad ids that is wrong
@@ -47,7 +48,7 @@ def quiet_libraries():
             logger.addFilter(lambda record, words=words: words not in record.getMessage())
 
 
-def reuse_freed_memory():
+def reuse_freed_memory() -> None:
     """Lets the C library keep freed memory for the next step.
 
     Without it, large blocks are given back and fetched again, page by page, in every step. No effect without glibc."""
@@ -57,7 +58,7 @@ def reuse_freed_memory():
         libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: and stay there
 
 # %% ../../nbs/10_tools/1004_runs.ipynb #8f0c8037
-def versions():
+def versions() -> dict[str, str]:
     "The versions that decide a result: of Python, of this package, and of the libraries it uses"
     import zhrlhf
     found = {"python": platform.python_version(), "zhrlhf": zhrlhf.__version__}
@@ -72,7 +73,12 @@ def versions():
 def _recorded(settings, free):
     "What config.json keeps of `settings`: every option that may not change on resume, as JSON gives it back"
     kept = {k: v for k, v in asdict(settings).items() if k not in ("out", "resume", *free)}
-    return json.loads(_dumps(kept, default=str))
+    return json.loads(_dumps(kept, default=_named))
+
+
+def _named(value):
+    "A value that JSON does not know, as text: a function as module:name"
+    return f"{value.__module__}:{value.__qualname__}" if hasattr(value, "__qualname__") else str(value)
 
 
 def _check_same(out, now):
@@ -87,11 +93,11 @@ def _check_same(out, now):
                         f"another --out")
 
 # %% ../../nbs/10_tools/1004_runs.ipynb #0bf3975c
-# what a run that stopped before its first step leaves: settings, versions, tokenised text
-BEFORE_BEGIN = {"config.json", "versions.json", "tokens"}
+# what a run that stopped before its first step leaves: settings, versions, tokenised text, what was in memory
+BEFORE_BEGIN = {"config.json", "versions.json", "tokens", "inputs"}
 
 
-def open_run(out, settings, resume=False, free=()):
+def open_run(out: str | Path, settings, resume: bool = False, free: Collection[str] = ()) -> Path:
     """Make the run folder `out` and record the settings in config.json.
 
     The options `out`, `resume` and those named in `free` may change on resume."""

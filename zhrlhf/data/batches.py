@@ -8,6 +8,7 @@ __all__ = ['IGNORE', 'Example', 'row_lengths', 'positions_from_mask', 'collate',
            'collate_pairs', 'pair_batches']
 
 # %% ../../nbs/02_data/209_batches.ipynb #5cbba08b
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import count
@@ -34,22 +35,22 @@ class Example:
         return len(self.input_ids)
 
     @property
-    def targets(self):
+    def targets(self) -> int:
         "The number of tokens that count in the loss."
         return sum(label != IGNORE for label in self.labels[1:])
 
 
-def row_lengths(examples):
+def row_lengths(examples: Sequence[Example]) -> np.ndarray:
     "The lengths of many examples as an array; a token cache stores them."
     return np.asarray(examples.lengths if hasattr(examples, "lengths") else [len(e) for e in examples])
 
 # %% ../../nbs/02_data/209_batches.ipynb #b542481b
-def positions_from_mask(mask):
+def positions_from_mask(mask: torch.Tensor) -> torch.Tensor:
     "The positions of the real tokens of a mask [B, T], counted from 0; padding on the left gets 0."
     return (mask.long().cumsum(1) - 1).clamp(min=0)
 
 
-def collate(examples, pad_id, side="right"):
+def collate(examples: Sequence[Example], pad_id: int, side: str = "right") -> dict[str, torch.Tensor]:
     """A batch of examples: tensors [B, T] `input_ids`, `labels`, `position_ids`, and `attention_mask` if padded.
 
     `position_ids` are [B, 2, T] if the examples have them. `weight` is the number of labels, `tokens` the number of
@@ -73,7 +74,7 @@ def collate(examples, pad_id, side="right"):
     return batch | {"weight": float(sum(e.targets for e in examples)), "tokens": int(lengths.sum())}
 
 # %% ../../nbs/02_data/209_batches.ipynb #9ab328e8
-def pack(lengths, row_length):
+def pack(lengths: Sequence[int], row_length: int) -> list[list[int]]:
     "Groups of indices, each with lengths that sum to at most `row_length`; every index once (best fit, longest first)."
     if max(lengths) > row_length:
         raise UserError(f"a document of {max(lengths)} tokens does not fit a row of {row_length}; "
@@ -96,7 +97,7 @@ def pack(lengths, row_length):
     return rows
 
 # %% ../../nbs/02_data/209_batches.ipynb #ae25e7fd
-def collate_packed(rows, pad_id, row_length):
+def collate_packed(rows: list[list[Example]], pad_id: int, row_length: int) -> dict[str, torch.Tensor]:
     "Rows, each a list of examples, as tensors [B, row_length]; positions restart at every document; there is no mask."
     shape = (len(rows), row_length)
     batch = {"input_ids": torch.full(shape, pad_id), "labels": torch.full(shape, IGNORE),
@@ -115,7 +116,7 @@ def collate_packed(rows, pad_id, row_length):
                     "tokens": sum(len(e) for row in rows for e in row)}
 
 # %% ../../nbs/02_data/209_batches.ipynb #f2c9e7c3
-def check_batch_size(n, batch_size, lengths, drop_last):
+def check_batch_size(n: int, batch_size: int, lengths: Sequence[int] | None, drop_last: bool) -> None:
     "An error if `n` items cannot give batches of `batch_size`."
     if not n:
         raise UserError("no usable example; check the data file and the maximal length")
@@ -127,7 +128,8 @@ def check_batch_size(n, batch_size, lengths, drop_last):
         raise ValueError("sorted by length, the longest items would be left out in every epoch")
 
 
-def epoch_order(lengths, batch_size, seed, epoch, drop_last=False):
+def epoch_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int,
+                drop_last: bool = False) -> list[np.ndarray]:
     """The batches of one epoch as arrays of indices, rows of similar length together.
 
     Every index occurs once; one batch may be smaller, or is left out with `drop_last`."""
@@ -144,13 +146,15 @@ class Batches:
     "Optimizer steps from a data set: `at(step)` is a pure function of (data, seed, step); iterating starts at `start`."
     rank, world_size = 0, 1  # this process and the number of processes; `batch_size` counts the items of all of them
 
-    def __init__(self, items, build, batch_size, seed=0, lengths=None, micro_batch_size=None, vary=None, data="",
-                 drop_last=False):
-        """`build(list of items) -> micro-batch`; `lengths` group items of similar length; `batch_size` items make one
-        step; `data` names the token cache that the items come from.
-
-        With `drop_last` every step has `batch_size` items; the items left over in an epoch have their chance in the
-        next, which has another order."""
+    def __init__(self, items: Sequence,
+                 build: Callable,                       # list of items -> micro-batch
+                 batch_size: int,                       # items of one step
+                 seed: int = 0,
+                 lengths: Sequence[int] | None = None,  # group items of similar length
+                 micro_batch_size: int | None = None,   # the most items of one micro-batch; None: all of a step
+                 vary: Callable | None = None,          # (item, rng) -> the item as it is drawn this time
+                 data: str = "",                        # the token cache that the items come from
+                 drop_last: bool = False):              # every step is full; what is left over may come in the next epoch
         check_batch_size(len(items), batch_size, lengths, drop_last)
         self.items, self.build, self.batch_size, self.seed, self.start = items, build, batch_size, seed, 0
         self.lengths = np.asarray(lengths) if lengths is not None else np.zeros(len(items), dtype=int)
@@ -158,7 +162,7 @@ class Batches:
         self.per_epoch = len(items) // batch_size if drop_last else -(-len(items) // batch_size)
         self._epoch = lru_cache(maxsize=2)(partial(epoch_order, self.lengths, batch_size, seed, drop_last=drop_last))
 
-    def at(self, step):
+    def at(self, step: int) -> list[dict[str, torch.Tensor]]:
         "This process's micro-batches of optimizer step `step` (from 0)."
         epoch, place = divmod(step, self.per_epoch)
         chosen = self._epoch(epoch)[place]
@@ -174,12 +178,13 @@ class Batches:
             return self.build([self.items[i] for i in part])
         return self.build([self.vary(self.items[i], np.random.default_rng([self.seed, epoch, i])) for i in part])
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[dict[str, torch.Tensor]]]:
         for step in count(self.start):
             yield self.at(step)
 
 # %% ../../nbs/02_data/209_batches.ipynb #aaa2a104
-def bucketed_batches(examples, pad_id, batch_size, seed=0, micro_batch_size=None, vary=None):
+def bucketed_batches(examples: Sequence[Example], pad_id: int, batch_size: int, seed: int = 0,
+                     micro_batch_size: int | None = None, vary: Callable | None = None) -> Batches:
     """Batches of examples, padded on the right, rows of similar length together.
 
     `vary(example, rng)` changes a row each time it is drawn."""
@@ -187,14 +192,15 @@ def bucketed_batches(examples, pad_id, batch_size, seed=0, micro_batch_size=None
                    micro_batch_size, vary, getattr(examples, "name", ""))
 
 
-def sorted_batches(examples, pad_id, batch_size=200):
+def sorted_batches(examples: Sequence[Example], pad_id: int, batch_size: int = 200) -> list[dict[str, torch.Tensor]]:
     "All examples once, sorted by length, as a list of padded batches: for evaluation."
     order = np.argsort(row_lengths(examples), kind="stable")
     return [collate([examples[i] for i in order[at:at + batch_size]], pad_id)
             for at in range(0, len(order), batch_size)]
 
 
-def packed_batches(examples, pad_id, row_length, batch_size, seed=0, micro_batch_size=None):
+def packed_batches(examples: Sequence[Example], pad_id: int, row_length: int, batch_size: int, seed: int = 0,
+                   micro_batch_size: int | None = None) -> Batches:
     "Batches of packed rows; `batch_size` counts rows of `row_length` tokens."
     def build(rows):
         return collate_packed([[examples[i] for i in row] for row in rows], pad_id, row_length)
@@ -202,12 +208,12 @@ def packed_batches(examples, pad_id, row_length, batch_size, seed=0, micro_batch
                    data=getattr(examples, "name", ""))
 
 # %% ../../nbs/02_data/209_batches.ipynb #67107567
-def collate_groups(groups, pad_id):
+def collate_groups(groups: list[list[Example]], pad_id: int) -> dict[str, torch.Tensor]:
     "The rows of all groups (lists of examples), one below the other, padded."
     return collate([e for group in groups for e in group], pad_id)
 
 
-def collate_pairs(groups, together):
+def collate_pairs(groups: list[list[tuple[Example, Example]]], together: Callable) -> dict[str, torch.Tensor]:
     """Groups of (chosen, rejected) examples in one batch, each row of a group once.
 
     `pairs` [P, 2] holds the numbers of the chosen and rejected rows; `weight` is the number of pairs P."""
@@ -218,7 +224,8 @@ def collate_pairs(groups, together):
     return together(rows) | {"pairs": torch.tensor(pairs), "weight": float(len(pairs))}
 
 
-def pair_batches(groups, together, batch_size, seed=0, micro_batch_size=None):
+def pair_batches(groups: list[list[tuple[Example, Example]]], together: Callable, batch_size: int, seed: int = 0,
+                 micro_batch_size: int | None = None) -> Batches:
     """Batches of groups of (chosen, rejected) pairs; `batch_size` counts groups.
 
     `together(lists of examples)` turns the rows of the groups into tensors."""

@@ -4,23 +4,21 @@
 
 # %% auto #0
 __all__ = ['ASSETS', 'COUPLET_SPLITS', 'REBUILD_HINT', 'ARCHIVE_SHA256', 'RHYME_BOOK_SHA256', 'SOURCE', 'TONE_SOURCE', 'OPENCC',
-           'VOCABULARY', 'SIZES', 'MEMBER', 'FORM', 'CODE', 'VARIANTS', 'Couplet', 'listed_files', 'read_asset',
-           'read_table', 'load', 'load_poems', 'tones', 'alphabet', 'tone_marks', 'is_han', 'tones_opposed',
-           'level_tone', 'tone_places', 'all_of', 'check', 'rule_counts', 'rule_shares', 'char_rewards', 'rule_reward',
-           'stable_number', 'Poem', 'poem_groups', 'split_of_group', 'poem_members', 'simplified', 'read_archive',
-           'marked_tones', 'rhyme_book_readings', 'read_rhyme_book', 'tone_table', 'line_length', 'choose_rows',
+           'VOCABULARY', 'SIZES', 'MEMBER', 'FORM', 'Couplet', 'listed_files', 'read_asset', 'read_table', 'load',
+           'load_poems', 'tones', 'alphabet', 'tone_marks', 'is_han', 'tones_opposed', 'level_tone', 'tone_places',
+           'all_of', 'check', 'rule_counts', 'rule_shares', 'char_rewards', 'rule_reward', 'stable_number', 'Poem',
+           'poem_groups', 'split_of_group', 'poem_members', 'simplified', 'read_archive', 'line_length', 'choose_rows',
            'couplets_of', 'build_tables', 'checked_archive', 'pinned_converter', 'compressed_table', 'provenance_bytes',
-           'build_data', 'OneLineParser', 'main']
+           'build_data', 'main']
 
 # %% ../../nbs/02_data/201_couplets.ipynb #dcf39bc6
-import argparse
 import bz2
 import hashlib
 import json
 import re
 import tarfile
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -30,6 +28,8 @@ from typing import NamedTuple
 # %% ../../nbs/02_data/201_couplets.ipynb #4f6aee29
 from ..base.errors import UserError, run_main
 from ..base.files import write_bytes
+from ..base.settings import OneLineParser
+from .rhyme_book import marked_tones, read_rhyme_book, tone_table
 
 # %% ../../nbs/02_data/201_couplets.ipynb #30374352
 ASSETS = Path(str(files("zhrlhf"))) / "assets" / "couplets"
@@ -138,14 +138,15 @@ def check(upper: str, lower: str) -> dict:
 
 # %% ../../nbs/02_data/201_couplets.ipynb #457210a1
 def rule_counts(pairs) -> dict:
-    """`{rule: (lines that keep it, lines whose verdict is known)}` for `pairs` (upper, lower), and for `all_five` together
+    """`{rule: (lines that keep it, lines whose verdict is known)}` for `pairs` (upper, lower), also for `all_five`
 
     A line whose verdict hangs on a character of unknown tone is not among the known ones."""
     rows = [check(upper, lower) for upper, lower in pairs]
     if not rows:
         raise UserError("there are no pairs to take shares of: give at least one (upper, lower)")
     rows = [row | {"all_five": all_of(row.values())} for row in rows]
-    return {rule: (sum(row[rule] is True for row in rows), sum(row[rule] is not None for row in rows)) for rule in rows[0]}
+    return {rule: (sum(row[rule] is True for row in rows), sum(row[rule] is not None for row in rows))
+            for rule in rows[0]}
 
 
 def rule_shares(pairs) -> dict:
@@ -265,59 +266,6 @@ def read_archive(archive, converter):
             marks.update((row["id"], "".join(row["strains"])) for row in rows)
     return counts, poems, tang, marks, licence
 
-# %% ../../nbs/02_data/201_couplets.ipynb #40a84db9
-def marked_tones(texts, marks):
-    "`{character: 平 or 仄}`: the mark with more than half of the evidence 平, 仄, ○ for that character"
-    seen = defaultdict(Counter)
-    for key, text in texts.items():
-        given = marks.get(key, "")
-        if len(given) == len(text):
-            for char, mark in zip(text, given):
-                seen[char][mark] += mark in "平仄○"
-    return {char: mark for char, count in seen.items() for mark in "平仄" if 2 * count[mark] > count.total()}
-
-# %% ../../nbs/02_data/201_couplets.ipynb #5dd27bae
-CODE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789$_"
-VARIANTS = {"隠": "隱", "鬰": "鬱", "鶑": "鶯", "馿": "驢", "間": "閒"}   # forms in the poems that the rhyme book writes otherwise
-
-
-def rhyme_book_readings(text):
-    "`{character: its tones, a set out of 平上去入}` from the lines of the rhyme book"
-    readings = defaultdict(set)
-    for line in text.split("\n"):
-        found = re.match(r"((?:[A-Za-z0-9_$@]{3}..)+)(.*)$", line)
-        if line.startswith("#") or not found:
-            continue
-        codes = re.findall(r"(...)..", found[1])
-        for char, which, _ in re.findall(r"(.)([a-z]?)(.*?)(?:\||$)", found[2]):
-            code = codes[ord(which or "a") - ord("a")]
-            if code != "@@@":                                     # an entry without a reading
-                readings[char].add("平上去入"[CODE.index(code[2]) & 3])
-    return readings | {char: readings[other] for char, other in VARIANTS.items() if other in readings}
-
-# %% ../../nbs/02_data/201_couplets.ipynb #16c49b75
-def read_rhyme_book(archive):
-    "(readings `{character: tones}`, licence) from the archive of tshet-uinh"
-    with tarfile.open(archive, "r:gz") as tar:
-        program = tar.extractfile("package/index.js").read().decode("utf-8")
-        licence = tar.extractfile("package/LICENSE").read()
-    return rhyme_book_readings(program.split("raw資料 = `\\\n", 1)[1].split("`", 1)[0]), licence
-
-
-def tone_table(characters, marked, readings, converter):
-    """`{character: 平, 仄 or 两}` of `characters` and of the whole rhyme book, simplified and traditional
-
-    The poems' marks come first, then the rhyme book; a character of the poems that the book lacks has two readings."""
-    book = defaultdict(set)
-    for char, simple in zip(readings, converter.convert("\n".join(readings)).split("\n"), strict=True):
-        book[char] |= readings[char]
-        book[simple] |= readings[char]   # a simplified character may stand for several, as 干 for 乾 and 幹
-
-    def tone(char):
-        found = {"平" if reading == "平" else "仄" for reading in book.get(char, "平仄")}
-        return marked.get(char) or (found.pop() if len(found) == 1 else "两")
-    return {char: tone(char) for char in [*characters, *sorted(set(book) - set(characters))]}
-
 # %% ../../nbs/02_data/201_couplets.ipynb #a36165c7
 def line_length(row):
     "Characters in the first line of a couplet or poem"
@@ -408,11 +356,6 @@ def build_data(archive, rhyme_book, out=ASSETS, sha256=(ARCHIVE_SHA256, RHYME_BO
     return amounts
 
 # %% ../../nbs/02_data/201_couplets.ipynb #685cdea2
-class OneLineParser(argparse.ArgumentParser):
-    "An argument parser whose complaint is one line"
-    def error(self, message):
-        raise UserError(f"{message}; see python -m zhrlhf.data.couplets build --help")
-
 def main(argv=None):
     "The command: `build_data` makes the data folder again from the archive and prints what is in it"
     parser = OneLineParser(prog="python -m zhrlhf.data.couplets", allow_abbrev=False,

@@ -8,6 +8,7 @@ __all__ = ['MASKED_SHARE', 'MEAN_SPAN', 'LONGEST_SPAN', 'SHORTEST_DOCUMENT_SPAN'
            'document_pieces', 'restore_text', 'glm_infilling', 'chatglm_infilling']
 
 # %% ../../nbs/03_models/304_infilling.ipynb #94f1448b
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -42,20 +43,24 @@ class Infilling:
     suffix_share: float = 0.5         # of the document rows, those whose span is the end of the text
     counting: bool = False            # behind `whole_mask`, positions in the text go on counting
 
-    def blank(self, task):
+    def blank(self, task: str) -> int:
         "The id of a blank of a task."
         return {"spans": self.mask, "sentences": self.sentence_mask, "document": self.whole_mask}[task]
 
     @property
-    def control_ids(self):
+    def control_ids(self) -> set[int]:
         "The ids that structure a row; a text must not hold them."
         return {self.start, self.mask, self.sentence_mask, self.whole_mask}
 
 # %% ../../nbs/03_models/304_infilling.ipynb #43ab1d68
-def make_infilled(spec, ids, task, spans, order, hidden=()):
-    """The Example of a text `ids` without its `spans` [(begin, end), …], which part B holds in `order`.
-
-    In part B the inputs at the indices `hidden` of the text are `spec.block`."""
+def make_infilled(spec: Infilling,
+                  ids: tuple[int, ...],
+                  task: str,                      # "spans", "sentences" or "document"
+                  spans: list[tuple[int, int]],   # (begin, end), from left to right; they never touch
+                  order: Sequence[int],           # of the spans in part B
+                  hidden: Collection[int] = (),   # indices of the text whose inputs in part B are `spec.block`
+                  ) -> Example:
+    "The Example of a text `ids` without its `spans`, which part B holds in `order`."
     inputs, places, at = list(spec.before), [], 0
     for begin, end in spans:
         inputs += ids[at:begin]
@@ -79,7 +84,7 @@ def make_infilled(spec, ids, task, spans, order, hidden=()):
     return Example(tuple(inputs), tuple(labels), (tuple(text), tuple(blank)))
 
 # %% ../../nbs/03_models/304_infilling.ipynb #6f3254b8
-def token_spans(size, max_spans, rng):
+def token_spans(size: int, max_spans: int, rng: np.random.Generator) -> list[tuple[int, int]]:
     """At most `max_spans` spans [(begin, end), …] of a text of `size` tokens, from left to right, which cover
     MASKED_SHARE of it and never touch."""
     lengths, longest = [], max(1, min(LONGEST_SPAN, size // 2))
@@ -93,14 +98,15 @@ def token_spans(size, max_spans, rng):
     return [(end - length, end) for end, length in zip(ends, lengths.tolist())]
 
 # %% ../../nbs/03_models/304_infilling.ipynb #daa1fffb
-def sentences_of(ids, ends):
+def sentences_of(ids: Sequence[int], ends: Collection[int]) -> list[tuple[int, int]]:
     """The sentences [(begin, end), …] of a text; a sentence ends behind a run of ids in `ends`, the last one at the end
     of the text."""
     cuts = [at for at in range(1, len(ids)) if ids[at - 1] in ends and ids[at] not in ends]
     return list(pairwise([0, *cuts, len(ids)]))
 
 
-def sentence_spans(ids, ends, max_spans, rng):
+def sentence_spans(ids: Sequence[int], ends: Collection[int], max_spans: int,
+                   rng: np.random.Generator) -> list[tuple[int, int]]:
     """At most `max_spans` whole sentences, from left to right, which cover MASKED_SHARE of the text and never touch;
     none if the text has only one."""
     sentences, chosen, covered = sentences_of(ids, ends), set(), 0
@@ -111,7 +117,7 @@ def sentence_spans(ids, ends, max_spans, rng):
     return [sentences[k] for k in sorted(chosen)]
 
 # %% ../../nbs/03_models/304_infilling.ipynb #a5dd64e7
-def document_span(size, suffix_share, rng):
+def document_span(size: int, suffix_share: float, rng: np.random.Generator) -> tuple[int, int]:
     """One span (begin, end) of SHORTEST_DOCUMENT_SPAN of the text or more.
 
     With probability `suffix_share` it is the end of the text; otherwise some text follows it."""
@@ -122,7 +128,8 @@ def document_span(size, suffix_share, rng):
     return begin, begin + length
 
 # %% ../../nbs/03_models/304_infilling.ipynb #c0c838a2
-def choose_spans(spec, ids, max_spans, rng):
+def choose_spans(spec: Infilling, ids: tuple[int, ...], max_spans: int,
+                 rng: np.random.Generator) -> tuple[str, list[tuple[int, int]]]:
     "The task, drawn from the mixture, and its spans, at most `max_spans`."
     draw = rng.random()
     if draw >= spec.spans + spec.sentences:
@@ -132,7 +139,7 @@ def choose_spans(spec, ids, max_spans, rng):
     return "spans", token_spans(len(ids), max_spans, rng)
 
 
-def infill(spec, ids, rng, max_length):
+def infill(spec: Infilling, ids: Sequence[int], rng: np.random.Generator, max_length: int) -> Example:
     """The Example, at most `max_length` long, of a text with blanks drawn from the numpy generator `rng`.
 
     The text `ids` is a piece as `document_pieces` makes them."""
@@ -146,7 +153,7 @@ def infill(spec, ids, rng, max_length):
     return make_infilled(spec, ids, task, spans, rng.permutation(len(spans)).tolist(), hidden)
 
 # %% ../../nbs/03_models/304_infilling.ipynb #446cc56f
-def document_pieces(spec, ids, max_length):
+def document_pieces(spec: Infilling, ids: Sequence[int], max_length: int) -> list[tuple[int, ...]]:
     """A text cut into nearly equal pieces, each with room for blanks in a row of `max_length`; none for an empty text.
 
     Control ids are left out."""
@@ -158,7 +165,7 @@ def document_pieces(spec, ids, max_length):
     return [ids[len(ids) * k // count:len(ids) * (k + 1) // count] for k in range(count)]
 
 # %% ../../nbs/03_models/304_infilling.ipynb #8d6a53cb
-def restore_text(spec, example):
+def restore_text(spec: Infilling, example: Example) -> list[int]:
     "The ids of the text that an infilled Example was made from."
     inputs, labels = example.input_ids, example.labels
     starts = [at for at, i in enumerate(inputs) if i == spec.start]
@@ -182,12 +189,12 @@ def _special_ids(tokenizer):
             "sentence_ends": ends, "block": vocabulary.get("[dBLOCK]", vocabulary.get("<dBLOCK>"))}
 
 
-def glm_infilling(tokenizer):
+def glm_infilling(tokenizer) -> Infilling:
     "GLM-chinese's mixture: 0.4 spans, 0.3 sentences, 0.3 documents, half of them suffixes; `[CLS]` in front."
     return Infilling(**_special_ids(tokenizer), before=present_ids(role_id(tokenizer, "cls", None)))
 
 
-def chatglm_infilling(tokenizer, counting=True):
+def chatglm_infilling(tokenizer, counting: bool = True) -> Infilling:
     "ChatGLM's: 0.3 spans, 0.7 suffixes; `counting` if the model's `gmask_positions` is counting."
     ids = _special_ids(tokenizer)
     return Infilling(**ids, spans=0.3, sentences=0.0, suffix_share=1.0,

@@ -8,6 +8,7 @@ __all__ = ['PromptTemplate', 'encode_prompt', 'encode_answer', 'encode_document'
            'chatglm_template']
 
 # %% ../../nbs/02_data/208_prompts.ipynb #f349427d
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..base.errors import UserError
@@ -26,7 +27,7 @@ class PromptTemplate:
     late: tuple[int, ...] = ()     # before `after`, if the prompt's own blank is not its last token
     text: tuple[int, ...] = ()     # before a document that a decoder reads
 
-    def closing(self, ids):
+    def closing(self, ids: Sequence[int]) -> tuple[int, ...]:
         "The ids between `ids`, which are prompt and prefix, and the answer."
         if self.blank is None:
             return self.after
@@ -35,7 +36,8 @@ class PromptTemplate:
         return self.after if ids[-1] in self.blanks else (*self.late, *self.after)
 
 # %% ../../nbs/02_data/208_prompts.ipynb #b4ae34d7
-def encode_prompt(template, prompt, prefix, max_length):
+def encode_prompt(template: PromptTemplate, prompt: Sequence[int], prefix: Sequence[int],
+                  max_length: int) -> tuple[int, ...]:
     """The ids of a prompt up to where the answer begins, truncated at the prompt's beginning.
 
     At most `max_length` ids, if the template and the prefix fit into them."""
@@ -45,7 +47,8 @@ def encode_prompt(template, prompt, prefix, max_length):
     return (*template.before, *kept, *template.between, *prefix, *template.closing((*kept, *prefix)))
 
 
-def encode_answer(template, prompt, prefix, answer, max_length):
+def encode_answer(template: PromptTemplate, prompt: Sequence[int], prefix: Sequence[int], answer: Sequence[int],
+                  max_length: int) -> Example | None:
     "The Example of a prompt and its answer, with labels on `answer <end>` only; None if no label fits."
     answer = (*answer, template.end)
     head = encode_prompt(template, prompt, prefix, max_length - len(answer))
@@ -53,7 +56,7 @@ def encode_answer(template, prompt, prefix, answer, max_length):
     return Example(head + answer, (IGNORE,) * len(head) + answer) if answer else None
 
 
-def encode_document(template, text, max_length):
+def encode_document(template: PromptTemplate, text: Sequence[int], max_length: int) -> list[Example]:
     "Examples of a document for a decoder: `text … <end>` in parts of nearly equal length, at most `max_length`."
     ids = (*template.text, *text, template.end)
     count = -(-len(ids) // max_length)
@@ -62,7 +65,7 @@ def encode_document(template, text, max_length):
     return [Example(ids[a:b], ids[a:b]) for a, b in zip(cuts, cuts[1:]) if b - a > 1]
 
 # %% ../../nbs/02_data/208_prompts.ipynb #33fd6637
-def role_id(tokenizer, *names):
+def role_id(tokenizer, *names: str | None) -> int | None:
     """The id of the first of the special tokens `names` (bos, sep, sop …) that the tokenizer has.
 
     With None as the last name the token is optional, and None is returned if it is missing."""
@@ -75,44 +78,44 @@ def role_id(tokenizer, *names):
     raise UserError(f"the tokenizer has no {' or '.join(names)} token; this family's prompt template needs one")
 
 
-def present_ids(*ids):
+def present_ids(*ids: int | None) -> tuple[int, ...]:
     "The ids without those that are None."
     return tuple(i for i in ids if i is not None)
 
 
-def newline_id(tokenizer):
+def newline_id(tokenizer) -> tuple[int, ...]:
     "The ids of a line break, for families without a separator token."
     return tuple(tokenizer("\n", add_special_tokens=False).input_ids)
 
 
-def end_id(tokenizer):
+def end_id(tokenizer) -> int:
     "The id that ends an answer: end-of-piece where there is one, else eos."
     return role_id(tokenizer, "eop", "eos")
 
 # %% ../../nbs/02_data/208_prompts.ipynb #0ee2e9ac
-def special_ids(tokenizer):
+def special_ids(tokenizer) -> set[int]:
     "The ids of the special tokens, which are marks and not text."
     return {*tokenizer.all_special_ids, *(i for i, token in tokenizer.added_tokens_decoder.items() if token.special)}
 
 
-def decoder_template(tokenizer):
+def decoder_template(tokenizer) -> PromptTemplate:
     "`<bos> prompt <sep> prefix answer <eos>`; without a separator token a line break takes its place."
     bos = present_ids(role_id(tokenizer, "bos", None))
     sep = present_ids(role_id(tokenizer, "sep", None)) or newline_id(tokenizer)
     return PromptTemplate(end_id(tokenizer), before=bos, between=sep, text=bos)
 
 
-def pangu_template(tokenizer):
+def pangu_template(tokenizer) -> PromptTemplate:
     "Like a decoder's, but a document has nothing before it, `text <eot>`, as in Pangu's own pretraining."
     return PromptTemplate(end_id(tokenizer), before=(role_id(tokenizer, "bos"),), between=(role_id(tokenizer, "sep"),))
 
 
-def blank_ids(tokenizer):
+def blank_ids(tokenizer) -> tuple[int, ...]:
     "The ids that mark a blank: [MASK], [sMASK], [gMASK], those that the tokenizer has."
     return present_ids(role_id(tokenizer, "mask"), role_id(tokenizer, "smask", None), role_id(tokenizer, "gmask", None))
 
 # %% ../../nbs/02_data/208_prompts.ipynb #a7faa010
-def glm_template(tokenizer):
+def glm_template(tokenizer) -> PromptTemplate:
     "`[CLS] prompt [SEP] prefix [MASK] <end> <start> answer <end-of-piece>`."
     start, own = role_id(tokenizer, "sop", "bos"), role_id(tokenizer, "sop", None)
     cls, mask = present_ids(role_id(tokenizer, "cls", None)), role_id(tokenizer, "mask")
@@ -120,7 +123,7 @@ def glm_template(tokenizer):
     return PromptTemplate(end_id(tokenizer), cls, (role_id(tokenizer, "sep"),), after, mask, blank_ids(tokenizer))
 
 
-def chatglm_template(tokenizer):
+def chatglm_template(tokenizer) -> PromptTemplate:
     "`prompt <n> prefix [gMASK] <sop> answer <eop>`; `</s>` before `<sop>` if text follows the prompt's own blank."
     start, whole = role_id(tokenizer, "sop", "bos"), role_id(tokenizer, "gmask", "mask")
     between = present_ids(role_id(tokenizer, "sep", None)) or newline_id(tokenizer)

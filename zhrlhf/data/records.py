@@ -8,8 +8,10 @@ __all__ = ['ROLES', 'ROLE_MARKS', 'FORMS', 'Answer', 'Record', 'one_separator', 
 
 # %% ../../nbs/02_data/202_records.ipynb #f47dfbd9
 import random
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from ..base.errors import UserError
 from ..base.files import read_jsonl, write_jsonl
@@ -32,28 +34,28 @@ class Record:
     system: str | None = None
     data_type: str | None = None
 
-    def best(self):
+    def best(self) -> str:
         "The answer that SFT learns: the first one, since the best comes first."
         return self.answers[0].answer
 
-    def context(self):
+    def context(self) -> str:
         "The text before the prefix: the prompt, with the system text and a blank line before it if there is one."
         return f"{self.system}\n\n{self.prompt}" if self.system else self.prompt
 
-    def pairs(self):
+    def pairs(self) -> list[tuple[str, str]]:
         "All (chosen, rejected) texts whose scores differ; a tie gives no pair, because nobody said which is better."
         return [(a.answer, b.answer) for a in self.answers for b in self.answers if a.score > b.score]
 
-    def label_margins(self):
+    def label_margins(self) -> list[float]:
         "The difference of the two scores of each pair, in the order of `pairs`."
         return [a.score - b.score for a in self.answers for b in self.answers if a.score > b.score]
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         "The JSON form, without the optional fields that are not set."
         return {k: v for k, v in asdict(self).items() if v is not None}
 
 # %% ../../nbs/02_data/202_records.ipynb #22bd8d7e
-def one_separator(record, sep="<sep>"):
+def one_separator(record: Record, sep: str = "<sep>") -> Record:
     """A record of the older dialect as this project writes it: the text after the last `sep` of its prompt becomes its
     prefix, and the prompt template puts the separator between them."""
     prompt, found, prefix = record.prompt.rpartition(sep)
@@ -185,7 +187,7 @@ FORMS = {  # fields of a format -> its reader (row, where) -> Record; the first 
 }
 
 
-def parse_record(item, where="record"):
+def parse_record(item: dict, where: str = "record") -> Record:
     "A `Record` from one JSON object of any format in FORMS; `where` (file and line) opens every error message."
     for fields, read in FORMS.items():
         if isinstance(item, dict) and item.keys() >= set(fields) and any(item[name] is not None for name in fields):
@@ -196,7 +198,7 @@ def parse_record(item, where="record"):
                     f"{'; or '.join(' + '.join(fields) for fields in FORMS)}")
 
 
-def read_records(path):
+def read_records(path: str | Path) -> list[Record]:
     "All records of a JSON-lines file; an empty file is an error, because no stage can use it."
     rows = [parse_record(item, f"{path}:{n}") for n, item in read_jsonl(path, numbered=True)]
     if not rows:
@@ -204,12 +206,12 @@ def read_records(path):
     return rows
 
 
-def write_records(path, records):
+def write_records(path: str | Path, records: Iterable[Record]) -> None:
     "Writes records as JSON lines, atomically."
     write_jsonl(path, (r.to_dict() for r in records))
 
 # %% ../../nbs/02_data/202_records.ipynb #f585c9b4
-def couplet_records(split="train", seed=0):
+def couplet_records(split: str = "train", seed: int = 0) -> list[Record]:
     "Couplets of a split as records: the true lower line 1, two others of the same length 0, one of another length −1."
     pairs, rng = couplets.load(split), random.Random(f"{seed} {split}")
     by_length = {}
@@ -226,7 +228,7 @@ def _couplet_record(pair, by_length, rng):
     return Record(f"上联：{pair.upper}", tuple(scored), "下联：", data_type="couplet")
 
 # %% ../../nbs/02_data/202_records.ipynb #9cb7a0ce
-def open_records(source, seed=0):
+def open_records(source: str | Path, seed: int = 0) -> list[Record]:
     "Records from a JSON-lines file or from the embedded corpus, `couplets:train`, `couplets:dev` or `couplets:test`."
     name, _, split = str(source).partition(":")
     if name == "couplets":
@@ -249,7 +251,7 @@ def _lines(path):
         raise UserError(f"{path}: cannot be read, {(error.strerror or str(error)).lower()}") from None
 
 # %% ../../nbs/02_data/202_records.ipynb #8df1a415
-def stream_texts(source):
+def stream_texts(source: str | Path) -> Iterator[str]:
     """Yields documents for pretraining, without holding them all: a .txt file with one per line, JSON lines, or
     `poems:train`, `poems:dev`, `poems:test`."""
     name, _, split = str(source).partition(":")
@@ -267,7 +269,7 @@ def stream_texts(source):
         yield from (_read_text(row, f"{source}:{n}") for n, row in read_jsonl(source, numbered=True))
 
 
-def open_texts(source):
+def open_texts(source: str | Path) -> list[str]:
     "All documents of a source; none at all is an error."
     texts = list(stream_texts(source))
     if not texts:

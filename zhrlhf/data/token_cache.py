@@ -12,7 +12,7 @@ import hashlib
 import json
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -92,8 +92,8 @@ def _narrow(path):
     path.with_name("narrow.npy").replace(path)
 
 
-def write_rows(folder, examples):
-    "Streams examples (any iterable) into the three files of `folder`; returns the number of rows."
+def write_rows(folder: Path, examples: Iterable[Example]) -> int:
+    "Streams examples into the three files of `folder`; returns the number of rows."
     rows, tokens, largest = 0, 0, 0
     with (_column(folder / "ids.npy", np.int32) as add_ids,
           _column(folder / "learnt.npy", np.bool_) as add_labelled,
@@ -113,7 +113,7 @@ def write_rows(folder, examples):
 class TokenRows(Sequence):
     "The examples in the three files of a folder, memory-mapped and read-only; a row is read when it is indexed."
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         self.name = Path(folder).name  # in a cache: the hash of what the rows were made of
         self._ids, self._labelled, self._offsets = (_mapped(Path(folder) / name) for name in FILES)
 
@@ -129,17 +129,17 @@ class TokenRows(Sequence):
         return Example(tuple(ids), tuple(i if yes else IGNORE for i, yes in zip(ids, labelled)))
 
     @property
-    def lengths(self):
+    def lengths(self) -> np.ndarray:
         "The tokens of each row, an array [rows]."
         return np.diff(self._offsets)
 
     @property
-    def tokens(self):
+    def tokens(self) -> int:
         "The tokens of all rows."
         return int(self._offsets[-1])
 
 # %% ../../nbs/10_tools/1008_token_cache.ipynb #372faeeb
-def content_key(source):
+def content_key(source: str | Path) -> str:
     """A key of what `source` holds: the sha256 and the suffix of a file, or the sha256 of name and rows of an embedded
     split such as `poems:train`."""
     name, _, split = str(source).partition(":")
@@ -166,7 +166,7 @@ def _canonical(value):
     return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
-def tokenizer_key(tokenizer):
+def tokenizer_key(tokenizer) -> str:
     "sha256 of the files that `tokenizer.save_pretrained` writes, without the fields that do not change ids."
     digest = hashlib.sha256()
     with tempfile.TemporaryDirectory() as folder:
@@ -214,7 +214,7 @@ def _build(path, parts, make):
     return rows
 
 # %% ../../nbs/10_tools/1008_token_cache.ipynb #bf0ec251
-def cached_rows(folder, parts, make):
+def cached_rows(folder: str | Path, parts: dict, make: Callable[[], Iterable[Example]]) -> TokenRows:
     "`TokenRows` of the examples that `make()` yields, built once in `folder`; `parts`: a dict of strings and numbers."
     parts = json.loads(_canonical(parts))  # in the form in which they are read back
     key = hashlib.sha256(_canonical({"format": FORMAT, "parts": parts}).encode()).hexdigest()

@@ -6,17 +6,18 @@
 __all__ = ['shots_table', 'refuse_unlike', 'paired_tests', 'by_line', 'paired_test', 'side_by_side']
 
 # %% ../../nbs/07_evaluation/711_compare.ipynb #cc558c13
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 
 from ..base.errors import UserError
 from .metrics import mcnemar, mcnemar_interval, paired_flips
-from .report import (KEYS, demos_shown, format_number, item_values, job_key, long_table, render_table,
-                                 shots_names)
+from .report import (KEYS, EvaluationRun, demos_shown, format_number, item_values, job_key, long_table,
+                                 render_table, shots_names)
 
 # %% ../../nbs/07_evaluation/711_compare.ipynb #4316f642
-def shots_table(runs):
+def shots_table(runs: list[EvaluationRun]) -> tuple[list[str], list[list[str]]]:
     """Columns and rows of the main table: one column per model and kind of shots, chance and majority at the end."""
     lines = [(run.name, line) for run in runs for line in run.results["summary"]]
     names, cells, heads = shots_names([line for _, line in lines]), {}, {}
@@ -37,7 +38,7 @@ def shots_table(runs):
     return columns, rows
 
 # %% ../../nbs/07_evaluation/711_compare.ipynb #728f1710
-def refuse_unlike(runs):
+def refuse_unlike(runs: list[EvaluationRun]) -> None:
     "Raises a UserError if two runs share a task but not its data."
     for a, b in combinations(runs, 2):
         for job in a.results["parts"]:
@@ -53,7 +54,7 @@ def refuse_unlike(runs):
                                 f"not the same ones; run both with the same --limit")
 
 # %% ../../nbs/07_evaluation/711_compare.ipynb #86cf77ad
-def paired_tests(runs):
+def paired_tests(runs: list[EvaluationRun]) -> tuple[list[str], list[list[str]]]:
     "Columns and rows: for each pair of runs and each line that both have, the difference, its interval, and p."
     columns = ["task", "method", "shots", "models", "difference", "95 %", "p", "test", "n", "groups", "same prompts"]
     rows, of = [], {run.name: by_line(run) for run in runs}
@@ -69,7 +70,7 @@ def paired_tests(runs):
     return columns, rows
 
 # %% ../../nbs/07_evaluation/711_compare.ipynb #c674063a
-def by_line(run):
+def by_line(run: EvaluationRun) -> dict[tuple, tuple]:
     """For each line of a run's summary: the items' values of each seed, the items' groups, and what identifies each
     item's prompt."""
     found, rows_of = {}, {}
@@ -84,7 +85,7 @@ def by_line(run):
     return found
 
 
-def paired_test(x, y, groups):
+def paired_test(x: list[float], y: list[float], groups: Sequence) -> tuple[dict, str]:
     "The paired test of two models' values on the same items, and its name."
     found = paired_flips(x, y, seed=0, groups=groups)
     if set(x) | set(y) <= {0.0, 1.0} and found["groups"] == len(groups):
@@ -93,7 +94,7 @@ def paired_test(x, y, groups):
     return found, "sign flips"
 
 # %% ../../nbs/07_evaluation/711_compare.ipynb #a14232a1
-def side_by_side(runs, form="text"):
+def side_by_side(runs: list[EvaluationRun], form: str = "text") -> str:
     """Runs as one text: the main table, then for a single run everything beside its scores, for several runs the paired
     tests; as csv one of these tables only."""
     if len({run.name for run in runs}) < len(runs):

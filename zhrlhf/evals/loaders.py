@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,18 +32,18 @@ class Item:
     fields: dict
 
     @property
-    def right(self):
+    def right(self) -> list[int]:
         "The indices of the choices whose text is the right one: two, if a choice occurs twice."
         return [i for i, choice in enumerate(self.choices) if self.gold is not None
                 and choice == self.choices[self.gold]]
 
     @property
-    def answer(self):
+    def answer(self) -> str:
         "The text of the right choice, or the first reference where the answer is generated."
         return self.fields["references"][0] if "references" in self.fields else self.choices[self.gold]
 
     @property
-    def chance(self):
+    def chance(self) -> float:
         """How often a random guess counts as right.
 
         In a Winograd row the guess is the group's referent, and the label says whether that is the row's own noun."""
@@ -51,7 +52,7 @@ class Item:
         return 1 / len(set(self.choices)) if self.choices else 0.0
 
 # %% ../../nbs/07_evaluation/704_loaders.ipynb #e1bb8fc6
-def required_field(row, name, kind, where):
+def required_field(row: dict, name: str, kind: type, where: "str | Place") -> str | list[str]:
     "The field `name` of a row, if it is of the type `kind`; for str or list[str]."
     found = row.get(name)
     texts = [found] if kind is str else found if isinstance(found, list) else []
@@ -61,7 +62,7 @@ def required_field(row, name, kind, where):
     return found
 
 
-def label_of(row, where, known, name="label"):
+def label_of(row: dict, where: "str | Place", known: Iterable[str], name: str = "label") -> str:
     "The label of a row as text, one of `known`."
     label = row.get(name)
     label = str(label).lower() if isinstance(label, bool) else str(label) if isinstance(label, int) else label
@@ -72,7 +73,7 @@ def label_of(row, where, known, name="label"):
     return label
 
 
-def found_file(folder, name):
+def found_file(folder: Path, name: str) -> Path:
     """The file `name` of CLUE in a task's folder, or a file with another usual name: c3-d-dev.json for d-dev.json, the
     largest of train.3k.json, train.50k.json, … for train.json."""
     known = {path.name: path for path in [folder / name, folder / f"c3-{name}"] if path.is_file()}
@@ -81,7 +82,7 @@ def found_file(folder, name):
     return next(iter(known.values()), sized[max(sized)] if sized else folder / name)
 
 # %% ../../nbs/07_evaluation/704_loaders.ipynb #6897d440
-def read_document(path):
+def read_document(path: Path) -> dict | list:
     "Like `read_json`, but an error names the line."
     try:
         return read_json(path)
@@ -93,7 +94,7 @@ def read_document(path):
         raise UserError(f"{path}, line {line}: not JSON: {str(error)[at.end():]}") from None
 
 # %% ../../nbs/07_evaluation/704_loaders.ipynb #4af9f280
-def entry_lines(path):
+def entry_lines(path: str | Path) -> list[int]:
     "The line on which each entry of a file's JSON list begins; the list is the file itself or is called data."
     text, lines, decode = Path(path).read_text(encoding="utf-8-sig"), [], json.JSONDecoder().raw_decode
 
@@ -122,7 +123,7 @@ class Place:
         return f"{self.path}, line {entry_lines(self.path)[self.number]}, entry {self.number + 1}{self.detail}"
 
 # %% ../../nbs/07_evaluation/704_loaders.ipynb #6e6a5080
-def read_labelled(task, folder, split):
+def read_labelled(task, folder: Path, split: str) -> Iterator[Item | str]:
     "Yields an Item for each row of a task with fixed labels, or the reason why the row is dropped."
     path, words = found_file(folder, f"{split}.json"), tuple(task.labels.values())
     for number, row in read_jsonl(path, numbered=True):
@@ -140,12 +141,12 @@ def read_labelled(task, folder, split):
         yield Item(str(number), str(number), gold, words, fields | {"label": label})
 
 # %% ../../nbs/07_evaluation/704_loaders.ipynb #28e2fc27
-def stable_rank(*parts):
+def stable_rank(*parts: object) -> str:
     "A hash of `parts`, the same in every version of Python; sorting by it gives an order that looks random."
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
 
 
-def read_sampled(task, folder, split):
+def read_sampled(task, folder: Path, split: str) -> Iterator[Item | str]:
     "Like `read_labelled`, with four choices: the right one and three others, chosen and ordered by the row's text."
     for item in read_labelled(task, folder, split):
         if isinstance(item, Item):
@@ -160,7 +161,7 @@ def read_sampled(task, folder, split):
 BLANK = re.compile(r"#idiom\d*#")
 
 
-def read_chid(task, folder, split):
+def read_chid(task, folder: Path, split: str) -> Iterator[Item | str]:
     "Yields an Item for each blank, or why it is dropped; the blanks of a row are a group."
     path, answer_path = folder / f"{split}.json", folder / f"{split}_answer.json"
     answers = read_document(answer_path) if answer_path.exists() else {}
@@ -187,14 +188,14 @@ def read_chid(task, folder, split):
                                                     {"before": before, "after": after})
 
 # %% ../../nbs/07_evaluation/704_loaders.ipynb #4f94d851
-def why_unusable(choices):
+def why_unusable(choices: Sequence[str]) -> str | None:
     "Why an item with these choices is dropped: a choice without text, or nothing to choose from; None if it is usable."
     if not all(choice.strip() for choice in choices):
         return "empty choice"
     return "one choice" if len(set(choices)) < 2 else None
 
 # %% ../../nbs/07_evaluation/704_loaders.ipynb #88e31c0d
-def wsc_row(row, where):
+def wsc_row(row: dict, where: str) -> tuple[str, str, str, int]:
     "The text of a CLUEWSC2020 row, its candidate noun, its pronoun, and the place of the pronoun; offsets are checked."
     text, target = required_field(row, "text", str, where), row.get("target")
     if not isinstance(target, dict):
@@ -208,7 +209,7 @@ def wsc_row(row, where):
     return text, *spans, places[1]
 
 # %% ../../nbs/07_evaluation/704_loaders.ipynb #57b4e5cb
-def read_wsc(task, folder, split):
+def read_wsc(task, folder: Path, split: str) -> Iterator[Item | str]:
     """Yields an Item for each row, or why it is dropped.
 
     `own` is the index of the row's candidate among its group's choices; `gold` is None where that is not the referent;
@@ -234,7 +235,7 @@ def read_wsc(task, folder, split):
                                             fields | {"own": own, "referents": true[key]})
 
 # %% ../../nbs/07_evaluation/704_loaders.ipynb #22929b91
-def read_c3(task, folder, split):
+def read_c3(task, folder: Path, split: str) -> Iterator[Item | str]:
     "Yields an Item for each question, or why it is dropped. Documents are groups, `part` is d (dialogue) or m (mixed)."
     for part in "dm":
         path = found_file(folder, f"{part}-{split}.json")
@@ -253,7 +254,7 @@ def read_c3(task, folder, split):
                                                     {"passage": passage, "question": asked, "part": part})
 
 # %% ../../nbs/07_evaluation/704_loaders.ipynb #b4e098fd
-def read_cmrc(task, folder, split):
+def read_cmrc(task, folder: Path, split: str) -> Iterator[Item | str]:
     "Yields an Item for each question, in SQuAD's format or CMRC's own; a passage is a group."
     path, count = folder / f"{split}.json", 0
     for n, entry in enumerate(entries(path)):
@@ -277,7 +278,7 @@ def read_cmrc(task, folder, split):
                 yield Item(key, str(count), None, (), fields) if references else "empty answer"
 
 # %% ../../nbs/07_evaluation/704_loaders.ipynb #646a586a
-def entries(path):
+def entries(path: Path) -> list:
     "The list in a JSON document: the document itself, or what it has under the name data."
     found = read_document(path)
     found = found.get("data") if isinstance(found, dict) else found

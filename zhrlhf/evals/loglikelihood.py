@@ -12,6 +12,7 @@ __all__ = ['SPLIT_RULES', 'LOGITS_BUDGET', 'PACKING_STEP', 'LONG_ROWS', 'ENOUGH_
 import copy
 import inspect
 import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from ..base.errors import UserError
 from ..data.prompts import PromptTemplate, encode_prompt, role_id
-from .prefix_tree import GAIN, plan_reading, shared_prefix_length
+from .prefix_tree import GAIN, Piece, plan_reading, shared_prefix_length
 from ..models.examples import encode
 from ..models.heads import eval_mode, last_mlp_only_at
 from ..models.registry import GENERIC, family_of
@@ -33,7 +34,7 @@ from ..models.sampling import packed_weights
 SPLIT_RULES = ("harness", "prefix")
 
 
-def split_ids(context, whole, rule):
+def split_ids(context: tuple[int, ...], whole: tuple[int, ...], rule: str) -> tuple[tuple, tuple, bool]:
     """The ids of context and continuation, from those of the context alone and of the whole text, and whether a token
     spans the boundary."""
     shared = shared_prefix_length(context, whole)
@@ -50,18 +51,18 @@ class Request(NamedTuple):
     joined: bool
 
     @property
-    def tokens(self):
+    def tokens(self) -> int:
         "The number of scored tokens."
         return sum(len(ids) - start for ids, start in self.rows)
 
 
-def own_front(tokenizer):
+def own_front(tokenizer) -> tuple[int, ...]:
     "The ids that the tokenizer's own call puts in front of a text."
     bare, full = (tokenizer("。", add_special_tokens=given).input_ids for given in (False, True))
     return tuple(full[:next((n for n in range(len(full)) if full[n:n + len(bare)] == bare), 0)])
 
 
-def window_of(model, max_length=None):
+def window_of(model: nn.Module, max_length: int | None = None) -> int | None:
     """The most tokens that the model reads in one row: its number of positions, or `max_length` if that is smaller;
     None where there is no limit."""
     if max_length is not None and max_length < 1:
@@ -87,7 +88,7 @@ class RequestRows:
             raise UserError(f"a window of {self.window} tokens has no room for this family's {fixed} special tokens; "
                             f"raise the maximal length")
 
-    def request(self, context, continuation, joined=False):
+    def request(self, context: tuple[int, ...], continuation: tuple[int, ...], joined: bool = False) -> Request:
         "The Request of the ids of a context and its continuation."
         before = (*self.front, *context) if context else self.empty
         if not context and len(continuation) > 1 and continuation[:1] == before[-1:]:
@@ -102,7 +103,8 @@ class RequestRows:
         return Request(tuple(rows), whole - rows[0][1] if context else 0, joined)
 
 # %% ../../nbs/07_evaluation/701_loglikelihood.ipynb #554274ce
-def make_requests(model, tokenizer, pairs, max_length=None, rule="harness"):
+def make_requests(model: nn.Module, tokenizer, pairs: list[tuple[str, str]], max_length: int | None = None,
+                  rule: str = "harness") -> list[Request]:
     "The Request of each pair (context, continuation); nothing is computed yet."
     if rule not in SPLIT_RULES:
         raise UserError(f"rule {rule!r}: known are {', '.join(SPLIT_RULES)}")
@@ -128,7 +130,7 @@ class Past(NamedTuple):
     cache: DynamicCache
     real: torch.Tensor
 
-    def rows(self, numbers):
+    def rows(self, numbers: list[int]) -> "Past":
         "The past of the batch's rows `numbers`, in this order; `self` is not changed."
         cache = copy.copy(self.cache)
         cache.layers = [copy.copy(layer) for layer in cache.layers]
@@ -141,7 +143,7 @@ class Past(NamedTuple):
         return Past(cache, self.real[numbers])
 
 # %% ../../nbs/07_evaluation/701_loglikelihood.ipynb #5185f692
-def keeps_all(model):
+def keeps_all(model: nn.Module) -> bool:
     """Does a model take positions and a cache that keeps the keys and values of all tokens? A model with a stored mask
     [W, W] would count padding as positions."""
     known = inspect.signature(model.base_model.forward).parameters
@@ -151,7 +153,7 @@ def keeps_all(model):
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
 
 
-def head_alone(model, ids):
+def head_alone(model: nn.Module, ids: torch.Tensor) -> bool:
     """Does the output layer alone make a model's logits from the last hidden states of its backbone? Tried on `ids`
     [1, T]."""
     head, base = model.get_output_embeddings(), model.base_model
@@ -170,7 +172,7 @@ class PieceForward:
         self.separate_head = head_alone(model, torch.tensor([ids], device=self.device))
         self.head = model.get_output_embeddings() if self.separate_head else nn.Identity()
 
-    def inputs(self, pieces, past):
+    def inputs(self, pieces: list[Piece], past: Past | None) -> dict[str, torch.Tensor]:
         "The arguments of the forward pass, each [B, …]: ids, positions, and a mask where the past has padding."
         width, device = max(map(len, pieces)), self.device
         whole = pad_sequence([torch.tensor(p.row[:p.end]) for p in pieces], batch_first=True, padding_value=self.pad)
@@ -186,7 +188,8 @@ class PieceForward:
             inputs["attention_mask"] = torch.cat([past.real, own], 1).long().to(device)
         return inputs
 
-    def states_at(self, inputs, cache, rows, columns):
+    def states_at(self, inputs: dict[str, torch.Tensor], cache: DynamicCache | None, rows: torch.Tensor,
+                  columns: torch.Tensor) -> torch.Tensor:
         "The states [P, D] at the places (rows, columns), for `head`; without `separate_head` these are the logits."
         more = {"past_key_values": cache, "use_cache": True} if cache is not None else {"use_cache": False}
         if not self.separate_head:
@@ -195,7 +198,8 @@ class PieceForward:
             return self.model.base_model(**inputs, **more).last_hidden_state[rows, columns]
 
 # %% ../../nbs/07_evaluation/701_loglikelihood.ipynb #fd2a2bb4
-def wanted_places(pieces, width, device):
+def wanted_places(pieces: list[Piece], width: int,
+                  device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Where a batch of pieces, `width` columns wide, has wanted states: their rows [P] and columns [P], and for each
     wanted log-probability (index among the P states, target id, number of the result) [N, 3]."""
     wanted = sorted((n * width + column, target, result) for n, piece in enumerate(pieces)
@@ -209,7 +213,7 @@ class PrefixTreeReader(PieceForward):
     "Reads the pieces of a prefix tree batch by batch, and counts the work."
     fed = places = batches = 0  # tokens, places with padding, forward passes
 
-    def read(self, pieces, past=None):
+    def read(self, pieces: list[Piece], past: Past | None = None) -> tuple[torch.Tensor, torch.Tensor, Past]:
         """Reads pieces after their `past`.
 
         Returns the states [P, D] at the wanted places, what is wanted [N, 3] (`wanted_places`), and the new past."""
@@ -231,12 +235,13 @@ class PrefixTreeReader(PieceForward):
 LOGITS_BUDGET = 2**20
 
 
-def block_size(words, device):
+def block_size(words: int, device: torch.device) -> int:
     "How many states go through an output layer of `words` words at a time."
     return max(32, (LOGITS_BUDGET if device.type == "cpu" else 64 * LOGITS_BUDGET) // words // 32 * 32)
 
 
-def regroup(parts, size):
+def regroup(parts: Iterable[tuple[torch.Tensor, torch.Tensor]],
+            size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Joins the (states [P, D], wanted [N, 3]) of batches into blocks whose number of states is a multiple of `size`;
     the last block holds the rest. Wanted places ascend."""
     states, wanted = [], []
@@ -253,7 +258,8 @@ def regroup(parts, size):
         yield torch.cat(states), torch.cat(wanted)
 
 # %% ../../nbs/07_evaluation/701_loglikelihood.ipynb #68ba5062
-def logprobs_at(head, states, places, targets, size):
+def logprobs_at(head: nn.Module, states: torch.Tensor, places: torch.Tensor, targets: torch.Tensor,
+                size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Float32 log-probabilities [N] of the ids `targets` [N] at the ascending `places` [N] among `states` [P, D], and
     whether each target is the most probable token; `size` states at a time."""
     logprobs, hits, at = [], [], 0
@@ -270,7 +276,7 @@ def logprobs_at(head, states, places, targets, size):
     return torch.cat(logprobs), torch.cat(hits)
 
 # %% ../../nbs/07_evaluation/701_loglikelihood.ipynb #77bbabc3
-def batches_of(pieces, seen, budget):
+def batches_of(pieces: list[Piece], seen: int, budget: int) -> Iterator[list[int]]:
     """The indices of the pieces batch by batch, longest first: at most `budget` tokens, the `seen` columns of the past
     included (or a single piece), of which at most 1/32 is padding."""
     order, at = sorted(range(len(pieces)), key=lambda n: -len(pieces[n])), 0
@@ -285,7 +291,8 @@ def batches_of(pieces, seen, budget):
         at = end
 
 
-def walk_tree(reader, pieces, budget, past=None, parents=()):
+def walk_tree(reader: PrefixTreeReader, pieces: list[Piece], budget: int, past: Past | None = None,
+              parents: Sequence[int] = ()) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yields, for all pieces and everything below them, the wanted states [P, D] and what is wanted [N, 3] (see
     `wanted_places`); `parents` are the rows of `past` that the pieces follow."""
     for numbers in batches_of(pieces, 0 if past is None else past.real.shape[1], budget):
@@ -303,7 +310,7 @@ PACKING_STEP, LONG_ROWS, ENOUGH_RESULTS = 32, 128, 2**12
 
 
 @contextmanager
-def packed_head(model, head, size, lengths, results):
+def packed_head(model: nn.Module, head: nn.Module, size: int, lengths: list[int], results: int) -> Iterator[None]:
     """Context manager: with enough `results`, the output layer multiplies by packed weights, `size` states at a time;
     so do the other layers if rows of these `lengths` are long."""
     with ExitStack() as stack:
@@ -324,13 +331,15 @@ class Score(NamedTuple):
     joined: bool
 
 
-def usual_budget(device):
+def usual_budget(device: torch.device) -> int:
     "Tokens in a batch: few on a CPU, so that products fit the processor's cache; many on a GPU, to keep it busy."
     return 2**11 if device.type == "cpu" else 2**14
 
 # %% ../../nbs/07_evaluation/701_loglikelihood.ipynb #0143776b
 @torch.no_grad()
-def score_rows(model, tokenizer, rows, batch_tokens=None, progress=None, gain=GAIN):
+def score_rows(model: nn.Module, tokenizer, rows: dict, batch_tokens: int | None = None,
+               progress: Callable[[int, int], None] | None = None,
+               gain: float = GAIN) -> tuple[torch.Tensor, torch.Tensor, dict, PrefixTreeReader]:
     """Log-probabilities and hits of the `rows` (ids, start): two tensors for all results, {row: numbers of its
     results}, and the reader."""
     if getattr(model.config, "is_encoder_decoder", False):
@@ -355,11 +364,16 @@ def score_rows(model, tokenizer, rows, batch_tokens=None, progress=None, gain=GA
     return logprobs, hits, plan.numbers, reader
 
 # %% ../../nbs/07_evaluation/701_loglikelihood.ipynb #62b77c86
-def scores(model, tokenizer, pairs, batch_tokens=None, max_length=None, progress=None, rule="harness"):
-    """The Score of each pair (context, continuation), in order. Give all pairs at once: only then is reading shared.
-
-    A batch has `batch_tokens` tokens; `max_length` is a window smaller than the model's; `progress(done, total)` is
-    called after each batch and counts scored tokens, equal ones once."""
+def scores(
+    model: nn.Module,
+    tokenizer,
+    pairs: list[tuple[str, str]],                        # (context, continuation)
+    batch_tokens: int | None = None,                     # tokens in a batch; None: chosen by device
+    max_length: int | None = None,                       # a window smaller than the model's
+    progress: Callable[[int, int], None] | None = None,  # gets (done, total) after each batch: results, equal ones once
+    rule: str = "harness",                               # where the context ends, one of SPLIT_RULES
+) -> list[Score]:
+    "The Score of each pair, in order. Give all pairs at once: only then is reading shared."
     if batch_tokens is not None and batch_tokens < 1:
         raise UserError(f"batch_tokens {batch_tokens}: must be at least 1")
     requests = make_requests(model, tokenizer, pairs, max_length, rule)
@@ -372,13 +386,16 @@ def scores(model, tokenizer, pairs, batch_tokens=None, max_length=None, progress
                   all(bool(hits[own[row]].all()) for row in r.rows), r.truncated, r.joined) for r in requests]
 
 
-def loglikelihood(model, tokenizer, pairs, batch_tokens=None, max_length=None, progress=None):
+def loglikelihood(model: nn.Module, tokenizer, pairs: list[tuple[str, str]], batch_tokens: int | None = None,
+                  max_length: int | None = None,
+                  progress: Callable[[int, int], None] | None = None) -> list[tuple[float, bool]]:
     """For each pair (context, continuation): the summed log-probability of the continuation, and whether greedy
     decoding would write it. The rules are those of lm-evaluation-harness."""
     return [(s.sum, s.greedy) for s in scores(model, tokenizer, pairs, batch_tokens, max_length, progress)]
 
 # %% ../../nbs/07_evaluation/701_loglikelihood.ipynb #907231eb
-def token_logprobs(model, tokenizer, context, continuation, max_length=None, rule="harness"):
+def token_logprobs(model: nn.Module, tokenizer, context: str, continuation: str, max_length: int | None = None,
+                   rule: str = "harness") -> list[tuple[str, float]]:
     "The tokens of one continuation with their log-probabilities, to look at."
     (request,) = make_requests(model, tokenizer, [(context, continuation)], max_length, rule)
     logprobs, _, numbers, _ = score_rows(model, tokenizer, dict.fromkeys(request.rows))

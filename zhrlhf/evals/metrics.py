@@ -13,6 +13,7 @@ __all__ = ['TOKEN', 'DROPPED', 'SCORES', 'tokens', 'lcs_length', 'rouge_l', 'ngr
 import math
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from difflib import SequenceMatcher
 from statistics import NormalDist
 from typing import NamedTuple
@@ -25,12 +26,12 @@ from ..base.errors import UserError
 TOKEN = re.compile(r"[0-9A-Za-zÀ-ÖØ-öø-ɏ０-９Ａ-Ｚａ-ｚ]+|\S")
 
 
-def tokens(text):
+def tokens(text: str) -> list[str]:
     "The tokens of a text: runs of Latin letters and digits whole, every other character alone, white space dropped."
     return TOKEN.findall(text)
 
 # %% ../../nbs/07_evaluation/703_metrics.ipynb #158b6b4d
-def lcs_length(a, b):
+def lcs_length(a: Sequence, b: Sequence) -> int:
     """The length of the longest common subsequence of two sequences of hashable items; the bits of one integer are a
     row of the table (Hyyrö 2004)."""
     places = {}
@@ -43,18 +44,18 @@ def lcs_length(a, b):
     return len(a) - flat.bit_count()
 
 # %% ../../nbs/07_evaluation/703_metrics.ipynb #5c64247b
-def rouge_l(prediction, reference):
+def rouge_l(prediction: str, reference: str) -> float:
     "ROUGE-L F1 of two strings over `tokens`, 0 to 1; 1 for equal texts, two empty ones included (Lin 2004)."
     a, b = tokens(prediction), tokens(reference)
     return 2 * lcs_length(a, b) / (len(a) + len(b)) if a or b else 1.0
 
 # %% ../../nbs/07_evaluation/703_metrics.ipynb #3365b49e
-def ngrams(items, n):
+def ngrams(items: Sequence, n: int) -> Counter:
     "A Counter of the runs of `n` items."
     return Counter(zip(*(items[i:] for i in range(n))))
 
 
-def ngram_precision(rows, n):
+def ngram_precision(rows: list[tuple[list[str], list[str]]], n: int) -> float:
     """Clipped precision of the n-grams of `rows` [(prediction's tokens, reference's tokens), …], summed over all rows;
     for n > 1 one is added to hits and total."""
     counts = [(ngrams(p, n), ngrams(r, n)) for p, r in rows]
@@ -62,7 +63,7 @@ def ngram_precision(rows, n):
     return (hits + (n > 1)) / (total + (n > 1))
 
 
-def bleu(predictions, references):
+def bleu(predictions: list[str], references: list[str]) -> float:
     """Corpus BLEU-4 of strings against one reference each, over `tokens`, 0 to 1; add-one smoothing for n > 1 (Papineni
     et al. 2002, Lin and Och 2004)."""
     rows = [(tokens(p), tokens(r)) for p, r in zip(predictions, references, strict=True)]
@@ -80,12 +81,12 @@ def bleu(predictions, references):
 DROPPED = str.maketrans("", "", "-:_*^/\\~`+=" "，。：？！“”；’《》·、「」（）－～『』")  # the marks that the official script drops
 
 
-def cmrc_clean(text):
+def cmrc_clean(text: str) -> str:
     "The text as CMRC's metric compares it: lower case, stripped, without the marks of its list."
     return text.lower().strip().translate(DROPPED)
 
 
-def cmrc_tokens(text):
+def cmrc_tokens(text: str) -> list[str]:
     """The tokens of `cmrc_clean(text)`: each Chinese character (U+4E00 to U+9FA5) is one, everything else is split into
     words by NLTK."""
     from nltk.tokenize import NLTKWordTokenizer
@@ -94,12 +95,12 @@ def cmrc_tokens(text):
             for token in ([run] if "一" <= run <= "龥" else split(run))]
 
 # %% ../../nbs/07_evaluation/703_metrics.ipynb #dd9c0aa7
-def longest_run(a, b):
+def longest_run(a: Sequence, b: Sequence) -> int:
     "The length of the longest contiguous run of items that two lists share."
     return SequenceMatcher(None, a, b, autojunk=False).find_longest_match().size
 
 
-def cmrc_scores(prediction, references):
+def cmrc_scores(prediction: str, references: list[str]) -> tuple[float, float]:
     """(exact match, F1) of CMRC 2018, each 0 to 1 and the best over `references`; a missing prediction is an empty
     string and scores 0 (Cui et al. 2019)."""
     if not references:
@@ -112,7 +113,7 @@ def cmrc_scores(prediction, references):
     return tuple(map(max, zip(*found)))
 
 # %% ../../nbs/07_evaluation/703_metrics.ipynb #681a8f26
-def wilson(successes, n, level=0.95):
+def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """The Wilson interval (low, high) of a share of `successes`, which may be fractional, among `n` trials; (0, 1) for
     n = 0."""
     if not 0 <= successes <= n:
@@ -126,7 +127,7 @@ def wilson(successes, n, level=0.95):
     return max(0.0, min(share, (centre - half) / shrink)), min(1.0, max(share, (centre + half) / shrink))
 
 # %% ../../nbs/07_evaluation/703_metrics.ipynb #c6d75481
-def margin_array(margins):
+def margin_array(margins: Iterable[float]) -> np.ndarray:
     "Margins of any type, on any device, as a float array [N]; an empty set and NaN are refused."
     margins = np.asarray(margins.tolist() if hasattr(margins, "tolist") else list(margins), dtype=float)
     if not len(margins):
@@ -137,7 +138,7 @@ def margin_array(margins):
     return margins
 
 
-def effective_number(values, groups):
+def effective_number(values: Sequence[float], groups: Iterable) -> float:
     """How many independent values say as much about the mean as these values [N], of which only the `groups` (one
     label per value) are independent.
 
@@ -157,14 +158,14 @@ def effective_number(values, groups):
     return float(min(n, mean * (1 - mean) * n**2 / spread * few if spread else n))
 
 # %% ../../nbs/07_evaluation/703_metrics.ipynb #df6776f2
-def share_interval(values, groups=None):
+def share_interval(values: Sequence[float], groups: Iterable | None = None) -> tuple[float, float]:
     """The 95 % Wilson interval of a mean of values between 0 and 1; `groups`, one label per value, say which values
     depend on each other."""
     number = len(values) if groups is None else effective_number(values, groups)
     return wilson(float(np.mean(values)) * number, number)
 
 
-def paired_accuracy(margins, groups=None):
+def paired_accuracy(margins: Iterable[float], groups: Iterable | None = None) -> dict[str, float]:
     """The share of margins (chosen − rejected) above 0, ties counted as half, with its 95 % interval: {accuracy, low,
     high, ties, n}.
 
@@ -186,7 +187,7 @@ class ItemScore(NamedTuple):
     margin: float
 
 
-def score_item(scores, gold):
+def score_item(scores: Iterable[float], gold: int | Sequence[int]) -> ItemScore:
     """The `ItemScore` of one item: the highest of the candidates' `scores` wins, k candidates that share it count 1/k
     each; `gold` is the index of the right candidate, or a list if several are right."""
     scores, right = [float(s) for s in scores], set(np.atleast_1d(gold).tolist())
@@ -202,7 +203,7 @@ def score_item(scores, gold):
                      own - other if own != other else 0.0)
 
 # %% ../../nbs/07_evaluation/703_metrics.ipynb #ce8710b9
-def majority(labels):
+def majority(labels: Iterable[str]) -> tuple[str, float]:
     "The most frequent label and its share, (label, share): what a constant answer gets."
     labels = list(labels)
     if not labels:
@@ -211,18 +212,18 @@ def majority(labels):
     return label, count / len(labels)
 
 
-def chance(numbers):
+def chance(numbers: Iterable[int]) -> float:
     "What drawing lots gets on items with these `numbers` of candidates: the mean of 1/k."
     return float(np.mean([1 / k for k in numbers]))
 
 
-def above_chance(value, chance):
+def above_chance(value: float, chance: float) -> float:
     """An accuracy on the scale where chance is 0 and all right is 1; accuracies of tasks with different chance must
     not be averaged without it."""
     return (value - chance) / (1 - chance)
 
 
-def macro_f1(gold, predicted):
+def macro_f1(gold: Iterable, predicted: Iterable) -> float:
     "The mean over classes of F1, 0 to 1; the classes are those that occur in `gold` or `predicted`."
     pairs = list(zip(gold, predicted, strict=True))
     wanted, said = Counter(g for g, _ in pairs), Counter(p for _, p in pairs)
@@ -230,7 +231,7 @@ def macro_f1(gold, predicted):
     return float(np.mean([2 * hits[c] / (wanted[c] + said[c]) for c in wanted.keys() | said.keys()]))
 
 # %% ../../nbs/07_evaluation/703_metrics.ipynb #1117e80c
-def auc(scores, labels):
+def auc(scores: Sequence[float], labels: Sequence[bool]) -> float:
     """The share of (positive, negative) pairs in which the positive item scores higher, ties count half; `labels` are
     true or false, one per score."""
     scores, labels = np.asarray(scores, dtype=float), np.asarray(labels, dtype=bool)
@@ -241,14 +242,14 @@ def auc(scores, labels):
     return float(1 - (below + upto).mean() / (2 * len(positive)))
 
 
-def batch_calibrated(scores):
+def batch_calibrated(scores: np.ndarray) -> np.ndarray:
     """Scores [items, candidates] minus each candidate's mean over the items, which must all have the same candidates;
     no label is used (Zhou et al. 2023)."""
     scores = np.asarray(scores, dtype=float)
     return scores - scores.mean(0)
 
 # %% ../../nbs/07_evaluation/703_metrics.ipynb #0a6a8023
-def assign_candidates(scores):
+def assign_candidates(scores: Sequence[Sequence[float]]) -> list[int]:
     "The candidate of each blank, none twice, with the highest sum of `scores` [blanks, candidates]; a list of indices."
     from scipy.optimize import linear_sum_assignment
     return linear_sum_assignment(np.asarray(scores, dtype=float), maximize=True)[1].tolist()
@@ -257,7 +258,7 @@ def assign_candidates(scores):
 SCORES = ("sum", "token", "char", "pmi")
 
 
-def compared_by(row, score):
+def compared_by(row: dict, score: str) -> np.ndarray | None:
     "The numbers by which the candidates of a log line are compared; None if the log lacks what `score` needs."
     sums = np.asarray(row["sums"], dtype=float)
     if score == "pmi":
@@ -265,7 +266,7 @@ def compared_by(row, score):
     return sums / {"sum": 1, "token": np.asarray(row["tokens"]), "char": np.asarray(row["chars"])}[score]
 
 # %% ../../nbs/07_evaluation/703_metrics.ipynb #e8d30192
-def score_line(row, scores):
+def score_line(row: dict, scores: Sequence[float]) -> ItemScore:
     "The ItemScore of a log line by these `scores` of its choices; its `choice` is an index into them."
     texts = list(dict.fromkeys(row["choices"]))
     firsts = [row["choices"].index(text) for text in texts]
@@ -275,7 +276,7 @@ def score_line(row, scores):
     return found._replace(choice=firsts[found.choice], credit=credit)
 
 # %% ../../nbs/07_evaluation/703_metrics.ipynb #cc3c0fc7
-def calibration(margins, bins=10, groups=None):
+def calibration(margins: Iterable[float], bins: int = 10, groups: Iterable | None = None) -> dict:
     """Confidence σ(|margin|) against accuracy: {"bins": [occupied bins of equal width over 0.5 to 1], "ece": mean gap,
     "n": pairs} (Guo et al. 2017).
 
@@ -292,10 +293,15 @@ def calibration(margins, bins=10, groups=None):
     return {"bins": rows, "ece": gap / len(margins), "n": len(margins)}
 
 # %% ../../nbs/07_evaluation/703_metrics.ipynb #bbfbe20b
-def bootstrap(values, statistic, seed, times=1000, groups=None, level=0.95):
-    """The percentile interval (low, high) of `statistic(values)` over `times` resamples of the first axis of `values`.
-
-    `groups`, one label per value (such as its prompt), are resampled as wholes: for values that are not independent."""
+def bootstrap(
+    values: Sequence,                           # resampled along their first axis
+    statistic: Callable[[np.ndarray], float],
+    seed: int,
+    times: int = 1000,                          # how many resamples
+    groups: Iterable | None = None,             # one label per value (such as its prompt); groups are resampled whole
+    level: float = 0.95,
+) -> tuple[float, float]:
+    "The percentile interval (low, high) of `statistic(values)`; with `groups` for values that are not independent."
     values, rng = np.asarray(values), np.random.default_rng(seed)
     labels = range(len(values)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     if len(labels) != len(values) or not len(values):
@@ -315,12 +321,12 @@ def bootstrap(values, statistic, seed, times=1000, groups=None, level=0.95):
     return float(low), float(high)
 
 # %% ../../nbs/07_evaluation/703_metrics.ipynb #6685e1b2
-def group_numbers(groups, count):
+def group_numbers(groups: Iterable | None, count: int) -> np.ndarray:
     "The group of each of `count` values as a number from 0; without `groups` each value is a group of its own."
     return np.arange(count) if groups is None else np.unique(np.asarray(list(groups)), return_inverse=True)[1]
 
 
-def standard_error(values, groups=None):
+def standard_error(values: Sequence[float], groups: Iterable | None = None) -> float:
     "The standard error of the mean of values [n]; with `groups`, one label per value, that of a mean of clusters."
     values = np.asarray(values, dtype=float)
     labels = group_numbers(groups, len(values))
@@ -331,7 +337,7 @@ def standard_error(values, groups=None):
     return float(math.sqrt(np.square(sums).sum() * count / (count - 1)) / len(values))
 
 
-def mcnemar(a, b):
+def mcnemar(a: Iterable[float], b: Iterable[float]) -> float:
     """The two-sided p-value of 'both models are right equally often', from 1 (right) or 0 of each on the same items:
     exact binomial test (McNemar 1947)."""
     from scipy.stats import binomtest
@@ -342,7 +348,7 @@ def mcnemar(a, b):
     return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 # %% ../../nbs/07_evaluation/703_metrics.ipynb #0e75ac63
-def mcnemar_interval(a, b):
+def mcnemar_interval(a: Iterable[float], b: Iterable[float]) -> tuple[float, float]:
     """The 95 % interval (low, high) of mean(a) − mean(b) that excludes 0 exactly where `mcnemar` finds p < 0.05:
     Clopper and Pearson's interval of the wins among the items that differ."""
     from scipy.stats import binomtest
@@ -354,7 +360,7 @@ def mcnemar_interval(a, b):
                  for end in binomtest(wins, differ).proportion_ci(0.95, method="exact"))
 
 
-def sign_flip_sums(table, seed, times=2000):
+def sign_flip_sums(table: np.ndarray, seed: int, times: int = 2000) -> np.ndarray:
     """The sums over the rows of `table` [groups, columns] that keep their sign: for every choice of signs with up to 12
     groups; with more, for no flip and `times` random choices."""
     count = len(table)
@@ -364,7 +370,7 @@ def sign_flip_sums(table, seed, times=2000):
     return np.stack([table.sum(0), *(rng.integers(0, 2, count) @ table for _ in range(times))])
 
 # %% ../../nbs/07_evaluation/703_metrics.ipynb #a6ceea78
-def paired_flips(a, b, seed, groups=None):
+def paired_flips(a: Iterable[float], b: Iterable[float], seed: int, groups: Iterable | None = None) -> dict:
     """mean(a) − mean(b) of two models' values, 0 to 1, on the same items: {difference, low, high (95 %), p (two-sided),
     n, groups}.
 

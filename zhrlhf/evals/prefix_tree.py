@@ -6,11 +6,12 @@
 __all__ = ['GAIN', 'shared_prefix_length', 'Piece', 'grow', 'prune', 'number_results', 'ReadingPlan', 'plan_reading']
 
 # %% ../../nbs/07_evaluation/702_prefix_tree.ipynb #2a9dc426
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 # %% ../../nbs/07_evaluation/702_prefix_tree.ipynb #05b915ec
-def shared_prefix_length(a, b):
+def shared_prefix_length(a: Sequence, b: Sequence) -> int:
     "How many tokens two rows share from the start."
     shorter = min(len(a), len(b))
     return shorter if a[:shorter] == b[:shorter] else next(n for n in range(shorter) if a[n] != b[n])
@@ -33,7 +34,7 @@ class Piece:
         return self.end - self.begin
 
 # %% ../../nbs/07_evaluation/702_prefix_tree.ipynb #9af5debe
-def grow(rows, least):
+def grow(rows: list[tuple[int, ...]], least: Callable[[tuple], int]) -> tuple[Piece, dict[tuple, Piece]]:
     """The root of the tree of the sorted `rows`, and the piece that each row ends with; `least(row)` is the length of
     the shortest beginning that a row may share."""
     root = Piece((), 0, kept=True)
@@ -55,7 +56,7 @@ def grow(rows, least):
 GAIN = 16  # tokens that a fork must save to be kept; measured on a CPU, where 8 to 24 make no difference
 
 
-def prune(root, gain):
+def prune(root: Piece, gain: float) -> Piece:
     """Keeps the leaves and the forks that save at least `gain` tokens; the children of a removed fork become children
     of its parent. Returns the root."""
     todo = [root]
@@ -73,7 +74,7 @@ def prune(root, gain):
     return root
 
 # %% ../../nbs/07_evaluation/702_prefix_tree.ipynb #708d6755
-def number_results(row, end, count):
+def number_results(row: tuple[tuple[int, ...], int], end: Piece, count: int) -> tuple[list[int], int]:
     """The numbers of the results of a row (ids, start) that ends with the piece `end`; new results are numbered from
     `count`. Returns the numbers and the new count."""
     (ids, start), found = row, []
@@ -95,7 +96,8 @@ class ReadingPlan(NamedTuple):
     results: int
 
 
-def plan_reading(rows, both_ways=False, gain=GAIN):
+def plan_reading(rows: Collection[tuple[tuple[int, ...], int]], both_ways: bool = False,
+                 gain: float = GAIN) -> ReadingPlan:
     """The ReadingPlan for `rows` (ids, start); with `both_ways`, for a family that reads its context in both
     directions, nothing shorter than `start`, the context with its start-of-piece token, is shared."""
     starts = {ids[:-1]: start for ids, start in rows}

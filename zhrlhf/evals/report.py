@@ -14,6 +14,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from itertools import groupby
@@ -22,7 +23,7 @@ import numpy as np
 
 from ..base.errors import UserError
 from ..base.files import read_json
-from .metrics import (SCORES, above_chance, assign_candidates, auc, batch_calibrated, bootstrap,
+from .metrics import (SCORES, ItemScore, above_chance, assign_candidates, auc, batch_calibrated, bootstrap,
                                   cmrc_scores, compared_by, macro_f1, majority,
                                   score_line, share_interval, standard_error)
 
@@ -30,7 +31,7 @@ from .metrics import (SCORES, above_chance, assign_candidates, auc, batch_calibr
 MIN_GROUPS = 30  # with fewer groups, resampling them says too little
 
 
-def interval_of(values, groups):
+def interval_of(values: Sequence[float], groups: Sequence) -> tuple[tuple[float, float], str]:
     """The 95 % interval of the mean of values between 0 and 1, and its kind: Wilson's for independent items; where
     items share a group, a bootstrap of groups, or with few groups Wilson's for the effective number."""
     count = len(set(groups))
@@ -41,7 +42,7 @@ def interval_of(values, groups):
     return bootstrap(values, np.mean, seed=0, groups=groups), "cluster bootstrap"
 
 
-def mean_and_interval(values, groups):
+def mean_and_interval(values: list[float], groups: list[str]) -> dict:
     "Mean, standard error and interval of the items' values, as fields of a report."
     (low, high), kind = interval_of(values, groups)
     error = standard_error(values, groups)
@@ -49,14 +50,14 @@ def mean_and_interval(values, groups):
             "interval": kind}
 
 
-def item_counts(rows, facts):
+def item_counts(rows: list[dict], facts: dict) -> dict:
     "How many items there are, how many were dropped or truncated, and how many demonstrations they had."
     return {"n": len(rows), "dropped": sum(facts["dropped"].values()), "dropped_why": facts["dropped"],
             "truncated": sum(row["truncated"] > 0 for row in rows),
             "demonstrations": float(np.mean([row["n_demos"] for row in rows]))}
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #f8443d72
-def measure_choices(rows, facts):
+def measure_choices(rows: list[dict], facts: dict) -> dict:
     "Accuracy and the numbers beside it, from the log lines of a task with choices."
     groups = [row["group"] for row in rows]
     item_scores = [score_line(row, compared_by(row, facts["score"])) for row in rows]
@@ -75,12 +76,12 @@ def measure_choices(rows, facts):
     return found | item_counts(rows, facts) | task_details(rows, item_scores, facts)
 
 
-def histogram(labels, names):
+def histogram(labels: list[str], names: list[str]) -> dict[str, int]:
     "How often each of `names` occurs among `labels`."
     return {name: labels.count(name) for name in names}
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #0beeac4e
-def by_class(rows, item_scores, facts):
+def by_class(rows: list[dict], item_scores: list[ItemScore], facts: dict) -> dict:
     """The numbers of tasks with classes: share of the majority class, macro-F1, how often each class is gold and
     predicted, accuracy with batch calibration, AUC."""
     gold = [row["label"] for row in rows]
@@ -99,7 +100,7 @@ def by_class(rows, item_scores, facts):
     return found
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #77c6afa4
-def task_details(rows, item_scores, facts):
+def task_details(rows: list[dict], item_scores: list[ItemScore], facts: dict) -> dict:
     """The numbers that only some tasks have: accuracy by part of C3, Winograd groups with one right candidate, and ChID
     with each candidate of a row used once."""
     found, scored = {}, list(zip(rows, item_scores))
@@ -120,7 +121,7 @@ def task_details(rows, item_scores, facts):
     return found
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #04c3ef48
-def assigned(rows, score):
+def assigned(rows: list[dict], score: str) -> float:
     "The accuracy when every candidate of a group of lines is used at most once."
     hits = []
     for _, group in groupby(sorted(rows, key=lambda row: row["group"]), key=lambda row: row["group"]):
@@ -133,7 +134,7 @@ def assigned(rows, score):
 TAIL = "，。、；：？！,.;:?! 　"
 
 
-def measure_answers(rows, facts):
+def measure_answers(rows: list[dict], facts: dict) -> dict:
     "F1 and exact match of generated answers, and F1 without the punctuation at the end of the answer."
     groups = [row["group"] for row in rows]
     scored = [cmrc_scores(row["prediction"], row["references"]) for row in rows]
@@ -144,7 +145,7 @@ def measure_answers(rows, facts):
                     "f1_without_tail": float(np.mean(bare))} | item_counts(rows, facts)
 
 
-def measure_job(rows, facts):
+def measure_job(rows: list[dict], facts: dict) -> dict:
     "All numbers of one evaluation job, from its log lines and its facts."
     return facts | (measure_choices if "sums" in rows[0] else measure_answers)(rows, facts)
 
@@ -152,19 +153,19 @@ def measure_job(rows, facts):
 KEYS = ("task", "method", "shots")
 
 
-def job_key(row):
+def job_key(row: dict) -> tuple:
     "The task, method, number of demonstrations and seed of a log line or an entry of facts."
     return tuple(row[name] for name in (*KEYS, "seed"))
 
 
-def item_values(rows, facts):
+def item_values(rows: list[dict], facts: dict) -> dict[str, float]:
     "Each item's credit (F1 for generated answers), by its id."
     if "sums" in rows[0]:
         return {row["id"]: score_line(row, compared_by(row, facts["score"])).credit for row in rows}
     return {row["id"]: cmrc_scores(row["prediction"], row["references"])[1] for row in rows}
 
 
-def over_seeds(jobs, rows_of):
+def over_seeds(jobs: list[dict], rows_of: dict[tuple, list[dict]]) -> dict:
     "One line of the summary from the numbers of `jobs` that differ in their seed only; `rows_of` {job_key: log lines}."
     first, tables = jobs[0], [item_values(rows_of[job_key(job)], job) for job in jobs]
     rows = rows_of[job_key(first)]
@@ -178,7 +179,7 @@ def over_seeds(jobs, rows_of):
     return found | ({"em": float(np.mean([job["em"] for job in jobs]))} if "em" in first else {})
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #0392fbf6
-def shots_names(lines):
+def shots_names(lines: list[dict]) -> list[str]:
     """The column of each line of a summary: zero-shot, one-shot, few-shot; or 4-shot if some task has several numbers
     above one."""
     many = {(line["task"], line["method"], line["shots"]) for line in lines if line["shots"] > 1}
@@ -187,13 +188,13 @@ def shots_names(lines):
             for line in lines]
 
 
-def series_of(lines):
+def series_of(lines: list[dict]) -> list[str]:
     """The series of each line of a summary: zero-shot, …, with the method in front if some task has several methods."""
     several = len({(line["task"], line["method"]) for line in lines}) > len({line["task"] for line in lines})
     return [" ".join([line["method"]] * several + [name]) for line, name in zip(lines, shots_names(lines))]
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #601567b4
-def mean_above_chance(lines):
+def mean_above_chance(lines: list[dict]) -> dict[str, dict]:
     """For each series of a summary the mean of (score − chance) / (1 − chance), and its tasks.
 
     Only accuracies count; tnews4 and iflytek4 are left out where tnews and iflytek, the same texts, are there."""
@@ -208,7 +209,7 @@ def mean_above_chance(lines):
     return found
 
 
-def results_of(facts, rows):
+def results_of(facts: dict, rows: list[dict]) -> dict:
     "Everything that results.json holds, from the facts and the log lines of a run."
     rows_of = {}
     for row in rows:
@@ -235,7 +236,7 @@ CHOICE_FIELDS = {"tokens", "chars", "choices", "unconditional", "gold", "chance"
 ANSWER_FIELDS = {"prediction", "references"}
 
 
-def log_lines(path):
+def log_lines(path: str | Path) -> list[tuple[bytes, dict]]:
     """The lines of a log, each as bytes and as a dict, up to the first damaged one: torn, empty, or with fields
     missing."""
     found = []
@@ -252,7 +253,7 @@ def log_lines(path):
     return found
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #35efabd3
-def read_run(folder):
+def read_run(folder: str | Path) -> EvaluationRun:
     "The EvaluationRun in a folder; all numbers are computed again from its log."
     folder = Path(folder)
     for name in ("facts.json", "samples.jsonl"):
@@ -264,22 +265,22 @@ def read_run(folder):
     return EvaluationRun(folder.name, results_of(facts, rows), rows)
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #95dcdc76
-def format_number(value, places=3):
+def format_number(value: float | None, places: int = 3) -> str:
     "A number as a table shows it; a dash where there is none."
     return "–" if value is None else f"{value:.{places}f}"
 
 
-def format_interval(line):
+def format_interval(line: dict) -> str:
     "An interval as a table shows it."
     return f"{line['low']:.3f}–{line['high']:.3f}"
 
 
-def demos_shown(line):
+def demos_shown(line: dict) -> str:
     "The mean number of demonstrations in front of an item, and how many were asked for."
     return f"{line['demonstrations']:.1f} of {line['shots']}" if line["shots"] else "0"
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #11afe680
-def long_table(results):
+def long_table(results: dict) -> tuple[list[str], list[list[str]]]:
     "Columns and rows of the table with everything that belongs beside a score."
     columns = ["task", "method", "metric", "type", "shots", "score", "±", "95 %", "seeds", "chance", "majority",
                "above chance", "n", "dropped", "truncated", "ties", "demos"]
@@ -295,7 +296,7 @@ def long_table(results):
     return columns, rows
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #b7eef50c
-def render_table(columns, rows, form="text"):
+def render_table(columns: list[str], rows: list[list[str]], form: str = "text") -> str:
     "A table as text, markdown or csv."
     if form == "csv":
         out = io.StringIO()
@@ -308,7 +309,7 @@ def render_table(columns, rows, form="text"):
                    for row in [columns, *rows])
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #4fe7ab21
-def plot_results(results, ax=None):
+def plot_results(results: dict, ax=None):
     "Draws every score of the summary with its interval, against chance and majority; returns the figure."
     from zhrlhf.base.plots import PALETTE, EXTRA_COLOURS, panels
     lines = results["summary"]

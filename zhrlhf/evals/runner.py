@@ -9,6 +9,7 @@ __all__ = ['SPLIT_RULE', 'EvaluationJob', 'EvaluatedModel', 'requests_of', 'item
 # %% ../../nbs/07_evaluation/706_runner.ipynb #96e4c802
 import hashlib
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -18,9 +19,9 @@ from ..base.errors import UserError
 from ..data.batches import Example, collate
 from ..data.prompts import end_id
 from .loaders import Item
-from .loglikelihood import make_requests as rows_of, scores, usual_budget, window_of
+from .loglikelihood import Score, make_requests as rows_of, scores, usual_budget, window_of
 from .metrics import cmrc_scores, compared_by, score_line
-from .tasks import Dataset, Task, choices_of, fitted, item_prompt, item_requests, neutral_of
+from .tasks import Dataset, Fit, Task, choices_of, fitted, item_prompt, item_requests, neutral_of
 from ..models.examples import encode
 from ..models.heads import eval_mode
 from ..models.sampling import Sampling, answer_text, decode_steps, packed_weights
@@ -39,7 +40,7 @@ class EvaluationJob:
     data: Dataset
     demos: list[Item] = field(repr=False)
 
-    def key(self):
+    def key(self) -> dict:
         "The fields that every log line of this job begins with."
         return {"task": self.task.name, "method": self.method, "shots": self.shots, "seed": self.seed}
 
@@ -58,7 +59,7 @@ class EvaluatedModel:
         fixed = rows_of(self.model, self.tokenizer, [("", "一")], window, SPLIT_RULE)[0].rows[0][1]
         self.room = window + 1 - fixed  # tokens of text in a row, without the family's own special tokens
 
-    def count(self, texts):
+    def count(self, texts: list[str]) -> list[int]:
         """The numbers of tokens of many texts; recent ones are cached, since demonstrations are counted with every
         item."""
         if len(self.lengths) > 20_000:
@@ -67,26 +68,26 @@ class EvaluatedModel:
         self.lengths.update(zip(new, map(len, encode(self.tokenizer, new))))
         return [self.lengths[text] for text in texts]
 
-    def score(self, pairs, progress=None):
+    def score(self, pairs: list[tuple[str, str]], progress: Callable[[int, int], None] | None = None) -> list[Score]:
         "The Score of each (context, continuation)."
         return scores(self.model, self.tokenizer, pairs, self.batch_tokens or None, self.max_length, progress,
                       SPLIT_RULE)
 
 # %% ../../nbs/07_evaluation/706_runner.ipynb #72bd9406
-def requests_of(evaluated, job, item):
+def requests_of(evaluated: EvaluatedModel, job: EvaluationJob, item: Item) -> tuple[Fit, list, list]:
     "The Fit of an item, its requests, and the requests without the item (for PMI)."
     fit = fitted(job.task, item, job.method, job.demos, evaluated.count, evaluated.room)
     return fit, *(ask(job.task, fit.item, job.method, fit.demos) for ask in (item_requests, neutral_of))
 
 
-def item_error(error, job, owners):
+def item_error(error: UserError, job: EvaluationJob, owners: list[Item]) -> UserError:
     "The scorer's error about a pair, said about the item; `owners` are the items of the pairs."
     found = re.match(r"pair (\d+): (.*); [^;]*$", str(error), re.DOTALL)
     return UserError(f"{job.task.name} {job.method}, item {owners[int(found[1]) - 1].id}: {found[2]}; raise "
                      f"--max-length if the model knows more positions, or leave the item out") if found else error
 
 # %% ../../nbs/07_evaluation/706_runner.ipynb #221ad15c
-def scored_line(job, item, fit, own, neutral, found):
+def scored_line(job: EvaluationJob, item: Item, fit: Fit, own: list, neutral: list, found: list[Score]) -> dict:
     "The log line of an item: the requests `own` and, for PMI, `neutral`, and the Scores `found` of both."
     template, mine, without = job.task.template(job.method), found[:len(own)], found[len(own):]
     line = job.key() | {"id": item.id, "group": item.group, "gold": item.gold, "chance": item.chance,
@@ -103,7 +104,8 @@ def scored_line(job, item, fit, own, neutral, found):
                    "joined": sum(s.joined for s in mine), "n_demos": len(fit.demos)}
 
 
-def scored_lines(evaluated, job, items, progress=None):
+def scored_lines(evaluated: EvaluatedModel, job: EvaluationJob, items: list[Item],
+                 progress: Callable[[int, int], None] | None = None) -> list[dict]:
     "The log lines of `items` of a task with choices."
     fits = [requests_of(evaluated, job, item) for item in items]
     asked = [pair for _, own, neutral in fits for pair in own + neutral]
@@ -116,13 +118,14 @@ def scored_lines(evaluated, job, items, progress=None):
             for item, (fit, own, neutral) in zip(items, fits)]
 
 # %% ../../nbs/07_evaluation/706_runner.ipynb #54bccac8
-def first_line(tokenizer, ids):
+def first_line(tokenizer, ids: Sequence[int]) -> tuple[str, bool]:
     "The text of an answer up to its first line break, and whether the answer has ended."
     text = answer_text(tokenizer, ids)
     return text.partition("\n")[0], "\n" in text or end_id(tokenizer) in ids
 
 
-def prompt_rows(evaluated, prompts, max_new_tokens):
+def prompt_rows(evaluated: EvaluatedModel, prompts: list[str],
+                max_new_tokens: int) -> tuple[list[tuple[int, ...]], list[int]]:
     """The ids of each prompt, short enough for an answer to follow, and how many of its tokens were cut off on the left
     for that."""
     window = window_of(evaluated.model, evaluated.max_length) + 1 - max_new_tokens
@@ -131,7 +134,7 @@ def prompt_rows(evaluated, prompts, max_new_tokens):
     return rows, [request.truncated for request in found]
 
 # %% ../../nbs/07_evaluation/706_runner.ipynb #ee5c13fc
-def write_answers(evaluated, rows, max_new_tokens):
+def write_answers(evaluated: EvaluatedModel, rows: list[tuple[int, ...]], max_new_tokens: int) -> list[str]:
     "The greedy continuation of each of `prompt_rows`, up to a line break, an end token or `max_new_tokens`."
     order, answers = sorted(range(len(rows)), key=lambda i: len(rows[i])), [""] * len(rows)
     device, greedy = next(evaluated.model.parameters()).device, Sampling(max_new_tokens, temperature=0)
@@ -151,7 +154,7 @@ def write_answers(evaluated, rows, max_new_tokens):
     return answers
 
 # %% ../../nbs/07_evaluation/706_runner.ipynb #7c313088
-def written_lines(evaluated, job, items, max_new_tokens):
+def written_lines(evaluated: EvaluatedModel, job: EvaluationJob, items: list[Item], max_new_tokens: int) -> list[dict]:
     "The log lines of `items` of a task whose answers are generated."
     fits = [fitted(job.task, item, job.method, job.demos, evaluated.count, evaluated.room - max_new_tokens)
             for item in items]
@@ -165,7 +168,7 @@ def written_lines(evaluated, job, items, max_new_tokens):
     return lines
 
 # %% ../../nbs/07_evaluation/706_runner.ipynb #50c42d0d
-def check_room(evaluated, jobs, max_new_tokens):
+def check_room(evaluated: EvaluatedModel, jobs: list[EvaluationJob], max_new_tokens: int) -> None:
     """Raises a UserError, before anything is computed, if rows are too short for a job: no room for an answer, or a
     choice that is longer than a row."""
     for job in jobs:
@@ -185,6 +188,6 @@ def check_room(evaluated, jobs, max_new_tokens):
             raise item_error(error, job, [longest] * len(asked)) from None
 
 
-def text_hash(texts):
+def text_hash(texts: list[str]) -> str:
     "A hash of some texts."
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()

@@ -13,7 +13,7 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
@@ -40,7 +40,7 @@ class TaskTemplate:
 
 
 @cache
-def templates_file():
+def templates_file() -> dict:
     "The file of templates: {task: {'labels': …, method: fields of a TaskTemplate}}."
     return json.loads(files("zhrlhf").joinpath("assets/clue/templates.json").read_text(encoding="utf-8"))
 
@@ -70,17 +70,17 @@ class TaskLabels(TaskFiles):
     row_classes: tuple[str, ...] = ()                   # the classes, where a row says whether its candidate is right
 
     @property
-    def labels(self):
+    def labels(self) -> dict[str, str]:
         "{label in the file: word in the template}; empty where every item has its own choices."
         return templates_file()[self.asked or self.name].get("labels", {})
 
     @property
-    def classes(self):
+    def classes(self) -> list[str] | None:
         "The classes of a task whose items all have the same ones, in the order of their choices; None for other tasks."
         return [*self.row_classes] or ([*self.labels] if self.read is read_labelled else None)
 
     @property
-    def called(self):
+    def called(self) -> dict[str, str]:
         "{label in the file: what the field `described` says of it}."
         return self.names or self.labels
 
@@ -91,20 +91,20 @@ class Task(TaskLabels):
     together: bool = False          # the items of a group share their choices, each of which is right at most once
 
     @property
-    def templates(self):
+    def templates(self) -> dict[str, TaskTemplate]:
         "{method: TaskTemplate}."
         rows = {name: row for name, row in templates_file()[self.asked or self.name].items() if name != "labels"}
         return {name: TaskTemplate(**row, everything=name == "whole")
                 for name, row in rows.items() if name in (self.only or rows)}
 
-    def method(self, name):
+    def method(self, name: str) -> str:
         "The method to use where `name` is asked for: the task's own one where it has none of the three main ones."
         if name in self.templates or name not in METHODS:
             self.template(name)
             return name
         return next(iter(self.templates))
 
-    def template(self, name):
+    def template(self, name: str) -> TaskTemplate:
         "The template of a method."
         if name not in self.templates:
             raise UserError(f"{self.name}: has no method {name}; known are {', '.join(self.templates)}")
@@ -136,7 +136,7 @@ TASKS = {task.name: task for task in [
 ]}
 
 
-def task_named(task):
+def task_named(task: str | Task) -> Task:
     "The Task with this name; a Task is returned as it is."
     if isinstance(task, Task):
         return task
@@ -158,7 +158,7 @@ class Dataset:
     files_hash: str
 
 
-def check_labels(task, path):
+def check_labels(task: Task, path: Path) -> None:
     "Compares the labels that a file lists with those that the task knows."
     for number, row in read_jsonl(path, numbered=True):
         label = label_of(row, f"{path}, line {number}", task.labels)
@@ -167,13 +167,13 @@ def check_labels(task, path):
                             f"{task.called[label]}; take the file of CLUE v1")
 
 
-def task_folder(folder, task):
+def task_folder(folder: str | Path, task: Task) -> Path:
     "The folder of a task's files, named as the task or as CLUE's archive."
     homes = [Path(folder) / f"{task.folder or task.name}{end}" for end in ("", "_public")]
     return next((home for home in homes if home.is_dir()), homes[0])
 
 # %% ../../nbs/07_evaluation/705_tasks.ipynb #5b606933
-def files_of(home, task, split):
+def files_of(home: Path, task: Task, split: str) -> list[Path]:
     "The files of a split; a UserError if a required one is missing."
     paths = [found_file(home, name.format(split=split)) for name in task.files]
     missing = next((path for path in paths if not path.is_file()
@@ -188,7 +188,7 @@ def files_of(home, task, split):
     raise UserError(f"{missing}: not there; {fix}{holds}")
 
 # %% ../../nbs/07_evaluation/705_tasks.ipynb #1a8fcab0
-def read_task(folder, task, split="dev", limit=None):
+def read_task(folder: str | Path, task: str | Task, split: str = "dev", limit: int | None = None) -> Dataset:
     "The Dataset of a split of a task, whose folder is in `folder`; at most `limit` items, spread evenly over the file."
     task = task_named(task)
     home = task_folder(folder, task)
@@ -213,38 +213,38 @@ def read_task(folder, task, split="dev", limit=None):
     return Dataset(task.name, kept, dict(dropped), {name: labels[name] for name in known if labels[name]}, digest)
 
 # %% ../../nbs/07_evaluation/705_tasks.ipynb #3d37690f
-def choices_of(template, item):
+def choices_of(template: TaskTemplate, item: Item) -> tuple[str, ...]:
     "The texts that the template's {choice} stands for, in the order of the item's choices."
     return tuple(template.labels.values()) if template.labels else item.choices
 
 
-def fill_template(template, item, choice):
+def fill_template(template: TaskTemplate, item: Item, choice: str) -> tuple[str, str]:
     "Context and continuation for one choice."
     context, continuation = (text.format_map(item.fields | {"choice": choice})
                              for text in (template.context, template.continuation))
     return (context, continuation) if continuation else ("", context)
 
 
-def solved(task, item, method):
+def solved(task: str | Task, item: Item, method: str) -> str:
     "The text of an item with its right choice filled in: a demonstration, or training text."
     template = task_named(task).template(method)
     return "".join(fill_template(template, item, choices_of(template, item)[item.gold] if item.choices
                                  else item.answer))
 
 
-def shown_before(task, method, demos):
+def shown_before(task: str | Task, method: str, demos: Sequence[Item]) -> str:
     "The demonstrations in front of an item, one per line."
     return "".join(solved(task, demo, method) + "\n" for demo in demos)
 
 
-def item_requests(task, item, method, demos=()):
+def item_requests(task: str | Task, item: Item, method: str, demos: Sequence[Item] = ()) -> list[tuple[str, str]]:
     "A (context, continuation) for each choice."
     template, head = task_named(task).template(method), shown_before(task, method, demos)
     pairs = [fill_template(template, item, choice) for choice in choices_of(template, item)]
     return [("", head + a + b) if template.everything else (head + a, b) for a, b in pairs]
 
 # %% ../../nbs/07_evaluation/705_tasks.ipynb #1e6f90ee
-def neutral_of(task, item, method, demos=()):
+def neutral_of(task: str | Task, item: Item, method: str, demos: Sequence[Item] = ()) -> list[tuple[str, str]]:
     """The same continuations after a context without the item, for PMI; an empty list where the template has no such
     context."""
     template, head = task_named(task).template(method), shown_before(task, method, demos)
@@ -255,7 +255,7 @@ def neutral_of(task, item, method, demos=()):
              template.continuation.format_map(item.fields | {"choice": w})) for w in words]
 
 
-def item_prompt(task, item, demos=()):
+def item_prompt(task: str | Task, item: Item, demos: Sequence[Item] = ()) -> str:
     "The prompt after which an answer is generated, for a task whose method is generate."
     template = task_named(task).template("generate")
     return shown_before(task, "generate", demos) + template.context.format_map(item.fields)
@@ -264,7 +264,7 @@ def item_prompt(task, item, demos=()):
 ANSWERS = ("label", "own", "referents", "part", "references")  # fields that are not shown as text
 
 
-def shown_text(item):
+def shown_text(item: Item) -> str:
     "The text that no demonstration may share with an evaluated item: passage, abstract or all texts, no white space."
     fields = item.fields
     names = next(([name] for name in ("passage", "abst") if name in fields),
@@ -273,7 +273,7 @@ def shown_text(item):
     return "".join("".join(fields[name] for name in names).split())
 
 
-def demonstrations(folder, task, shots, seed):
+def demonstrations(folder: str | Path, task: str | Task, shots: int, seed: int) -> list[Item]:
     "Up to `shots` Items of the training file, the classes in turn; (task, shots, seed) decide which."
     task = task_named(task)
     if not shots:
@@ -301,15 +301,22 @@ class Fit:
     cut: int
 
 
-def shortened(task, item, keep):
+def shortened(task: Task, item: Item, keep: int) -> Item:
     "The item with at most `keep` characters of each field that may be cut."
     texts = {name: item.fields[name] for name in task.cut}
     return replace(item, fields=item.fields | {name: text[:keep] if task.cut[name] == "end"
                                                else text[max(0, len(text) - keep):] for name, text in texts.items()})
 
 # %% ../../nbs/07_evaluation/705_tasks.ipynb #3ea9832e
-def fitted(task, item, method, demos, count, room):
-    "The Fit of an item within `room` tokens; `count(texts)` gives the numbers of tokens of many texts."
+def fitted(
+    task: str | Task,
+    item: Item,
+    method: str,
+    demos: Sequence[Item],
+    count: Callable[[list[str]], list[int]],  # the numbers of tokens of many texts
+    room: int,                                # tokens for demonstrations and item together
+) -> Fit:
+    "The Fit of an item: as many demonstrations as there is room for, and the item shortened if it alone is too long."
     task = task_named(task)
 
     def longest(item):

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
 from torch import nn
+from transformers.cache_utils import Cache
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast
@@ -20,7 +21,7 @@ from .glm import PrefixGenerationMixin, PrefixModel
 from .heads import WithLMHead, WithScore, fused_attention, scale_init
 
 # %% ../../nbs/03_models/305_chatglm.ipynb #8dc56dc3
-def refuse_unsupported(config):
+def refuse_unsupported(config: PreTrainedConfig) -> None:
     "A ValueError for a config that describes what this class does not implement."
     if config.quantization_bit or config.pre_seq_len or not config.position_encoding_2d:
         raise ValueError("only models with 2-D positions are known, without quantisation (quantization_bit) and "
@@ -29,8 +30,8 @@ def refuse_unsupported(config):
         raise ValueError("two rotations of pairs need a head size divisible by 4: hidden_size / num_attention_heads")
 
 
-def complete_mask_fields(config):
-    "Fills in the mask ids and the way of counting that a published config.json leaves open."
+def complete_mask_fields(config: PreTrainedConfig) -> None:
+    "Fills in, in place, the mask ids and the way of counting that a published config.json leaves open."
     end = config.eos_token_id[0] if isinstance(config.eos_token_id, list) else config.eos_token_id
     config.mask_token_id = end - 5 if config.mask_token_id is None else config.mask_token_id
     config.gmask_token_id = end - 4 if config.gmask_token_id is None else config.gmask_token_id
@@ -72,7 +73,7 @@ class ChatGLMConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
 # %% ../../nbs/03_models/305_chatglm.ipynb #896ceb27
-def rotary_tables(positions, width):
+def rotary_tables(positions: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Float32 cos and sin [B, 1, T, 2, width/4] of positions [B, 2, T], for heads of `width`; frequencies rounded
     through float16 as published."""
     half = width // 2
@@ -82,7 +83,7 @@ def rotary_tables(positions, width):
     return angles.cos(), angles.sin()
 
 
-def rotate(x, cos, sin):
+def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Heads x [B, H, T, D] rotated, each half of D by its own position: element j as a pair with j + D/4; computed in
     float32 at least."""
     a, b = x.unflatten(-1, (2, 2, -1)).unbind(-2)
@@ -102,7 +103,8 @@ class ChatGLMAttention(nn.Module):
         self.query_key_value = scale_init(nn.Linear(size, 3 * size), 1, 1, WIDE, times=self.heads)
         self.dense = scale_init(nn.Linear(size, size), WIDE)
 
-    def forward(self, x, tables, mask, cache):
+    def forward(self, x: torch.Tensor, tables: tuple[torch.Tensor, torch.Tensor], mask: torch.Tensor | None,
+                cache: Cache | None) -> torch.Tensor:
         q, k, v = self.query_key_value(x).unflatten(-1, (self.heads, 3, -1)).transpose(1, 2).unbind(-2)
         q, k = rotate(q, *tables), rotate(k, *tables)
         if cache is not None:
@@ -119,7 +121,7 @@ class ChatGLMMLP(nn.Module):
         self.dense_h_to_4h = scale_init(nn.Linear(size, inner), WIDE)
         self.dense_4h_to_h = scale_init(nn.Linear(inner, size), WIDE)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.dense_4h_to_h(F.gelu(self.dense_h_to_4h(x), approximate="tanh"))
 
 
@@ -133,7 +135,8 @@ class ChatGLMBlock(GradientCheckpointingLayer):
         self.post_attention_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layernorm_epsilon)
         self.mlp = ChatGLMMLP(config)
 
-    def forward(self, x, tables=None, mask=None, past_key_values=None):
+    def forward(self, x: torch.Tensor, tables: tuple[torch.Tensor, torch.Tensor] | None = None,
+                mask: torch.Tensor | None = None, past_key_values: Cache | None = None) -> torch.Tensor:
         y = self.input_layernorm(x)
         z = self.post_attention_layernorm(ALPHA * y + self.attention(y, tables, mask, past_key_values))
         return ALPHA * z + self.mlp(z)
@@ -145,12 +148,13 @@ class ChatGLMPreTrainedModel(PrefixModel):
     _no_split_modules = ["ChatGLMBlock"]
     _input_embed_layer = "word_embeddings"
 
-    def start_and_blanks(self):
+    def start_and_blanks(self) -> tuple[int, list[int]]:
         config = self.config
         blanks = [config.mask_token_id, config.gmask_token_id]
         return config.bos_token_id, blanks if config.gmask_positions == "frozen" else blanks[:1]
 
-    def visible(self, attention_mask, shape, input_ids, seen):
+    def visible(self, attention_mask: torch.Tensor | None, shape: tuple, input_ids: torch.Tensor | None,
+                seen: int) -> torch.Tensor | None:
         """As for any prefix model, but a bool mask [B, 1, Q, K] is true where a key is hidden, and a query without keys
         sees all."""
         if attention_mask is None or attention_mask.dim() != 4:
@@ -171,8 +175,10 @@ class ChatGLMModel(ChatGLMPreTrainedModel):
         self.final_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layernorm_epsilon)
         self.post_init()
 
-    def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None,
-                use_cache=None, output_hidden_states=None, **kwargs):
+    def forward(self, input_ids: torch.Tensor | None = None, attention_mask: torch.Tensor | None = None,
+                position_ids: torch.Tensor | None = None, past_key_values: Cache | None = None,
+                inputs_embeds: torch.Tensor | None = None, use_cache: bool | None = None,
+                output_hidden_states: bool | None = None, **kwargs) -> BaseModelOutputWithPast:
         """Hidden states; masks as in the table above (a bool mask [B, 1, Q, K] is true where HIDDEN); positions
         [B, 2, T] if given."""
         x = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
@@ -200,7 +206,7 @@ class ChatGLMForSequenceClassification(WithScore, ChatGLMPreTrainedModel):
     backbone = ChatGLMModel
 
 # %% ../../nbs/03_models/305_chatglm.ipynb #cccd6f32
-def published_key(key):
+def published_key(key: str) -> str | None:
     """Our name for a weight's key in a published file, or None for rotary frequencies, which are dropped.
 
     The score head of older reward models is renamed."""

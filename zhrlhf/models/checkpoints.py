@@ -9,6 +9,7 @@ __all__ = ['ORIGINAL_CHECKPOINT', 'TRACKERS', 'PAGE_STARTS', 'LFS_START', 'FLOAT
 # %% ../../nbs/03_models/307_checkpoints.ipynb #d54df246
 import pickle
 import re
+from collections.abc import Callable
 from itertools import groupby, islice
 from math import prod
 from pathlib import Path
@@ -82,7 +83,7 @@ def _original_set(folder):
     return found
 
 # %% ../../nbs/03_models/307_checkpoints.ipynb #60cdc797
-def weight_files(folder):
+def weight_files(folder: str | Path) -> list[Path]:
     """The files that hold a model's weights: safetensors, else .bin, else the .pt of an original framework checkpoint.
 
     `UserError` if there are none, too few or several sets."""
@@ -148,7 +149,7 @@ def _map_file(path, head):
     return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
 
 # %% ../../nbs/03_models/307_checkpoints.ipynb #0def2a4a
-def open_weights(path):
+def open_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """The tensors of a weight file by key: views of the mapped file, whose numbers are read when they are used.
 
     Nothing is executed."""
@@ -203,10 +204,13 @@ def _equal_tensors(one, two, piece=2**20):
     return all(torch.allclose(a.double(), b.double(), rtol=0, atol=0, equal_nan=True) for a, b in pairs)
 
 # %% ../../nbs/03_models/307_checkpoints.ipynb #0081dd59
-def match_tensors(files, rename, shapes, tied=None):
-    """The plan, a list of `TensorSource`: which stored tensor becomes which weight of the model.
-
-    `rename(key)` is a key's name in the model (None: not needed), `shapes` are the model's, `tied` is {alias: name}."""
+def match_tensors(
+    files: list[Path],
+    rename: Callable,                       # a stored key -> its name in the model; None: not needed
+    shapes: dict[str, tuple[int, ...]],     # of the model's weights, by name
+    tied: dict[str, str] | None = None,     # {alias: name} of weights that are one tensor
+) -> list[TensorSource]:
+    "The plan: which stored tensor becomes which weight of the model."
     tied = tied or {}
     sources = [TensorSource(name, file, key, tuple(tensor.shape), tensor.dtype)
                for file in files for key, tensor in open_weights(file).items() if (name := rename(key)) is not None]
@@ -236,7 +240,9 @@ def _read_plan(plan, dtype):
             yield source.name, stored[source.key].to(kind, copy=True, memory_format=torch.contiguous_format)
 
 
-def load_weights(model, plan, dtype=None):
+def load_weights(
+    model: torch.nn.Module, plan: list[TensorSource], dtype: torch.dtype | None = None
+) -> torch.nn.Module:
     "Fills a model on the meta device, in the stored type or in `dtype`; tied names are left to `model.tie_weights()`."
     for name, tensor in _read_plan(plan, dtype):
         module, _, leaf = name.rpartition(".")
@@ -262,7 +268,8 @@ def _shards(plan, shard_size, dtype):
     return shards
 
 # %% ../../nbs/03_models/307_checkpoints.ipynb #a3f4631f
-def convert_weights(plan, folder, shard_size=2_000_000_000, dtype=None):
+def convert_weights(plan: list[TensorSource], folder: Path, shard_size: int = 2_000_000_000,
+                    dtype: torch.dtype | None = None) -> list[str]:
     """Writes a plan into `folder` (from `atomic_folder`) as safetensors shards of at most `shard_size` bytes, in the
     stored type or `dtype`; returns their names."""
     from safetensors.torch import save_file

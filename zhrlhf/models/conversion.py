@@ -8,12 +8,13 @@ __all__ = ['NATIVE_FAMILIES', 'DROPPED_CONFIG_FIELDS', 'DROPPED_BUFFERS', 'Nativ
            'convert']
 
 # %% ../../nbs/03_models/308_conversion.ipynb #8840f485
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification,
+                          AutoTokenizer, PreTrainedConfig, PreTrainedModel)
 
 from ..base.errors import UserError
 from ..base.files import atomic_folder, read_json
@@ -21,7 +22,8 @@ from ..data.tokenizers.chatglm import ChatGLMTokenizer
 from ..data.tokenizers.glm import GLMChineseTokenizer
 from ..data.tokenizers.pangu import PanguTokenizer
 from . import chatglm, glm, pangu
-from .checkpoints import convert_weights, load_weights, match_tensors, open_weights, weight_files
+from .checkpoints import (convert_weights, load_weights, match_tensors, open_weights, TensorSource,
+                                       weight_files)
 from .heads import init_score_head
 
 # %% ../../nbs/03_models/308_conversion.ipynb #3b14c96e
@@ -62,7 +64,7 @@ for _native in NATIVE_FAMILIES:
     AutoTokenizer.register(_native.config, slow_tokenizer_class=_native.tokenizer, exist_ok=True)
 
 # %% ../../nbs/03_models/308_conversion.ipynb #41cee967
-def native_of(fields):
+def native_of(fields: dict) -> NativeFamily | None:
     "The family of our own that a config.json's `fields` describe, or None."
     if fields.get("model_type") == "chatglm" and "position_encoding_2d" not in fields:
         raise UserError("this config.json is of ChatGLM2 or later (no position_encoding_2d); only "
@@ -70,7 +72,7 @@ def native_of(fields):
     return next((native for native in NATIVE_FAMILIES if native.describes(fields)), None)
 
 
-def tokenizer_class(folder, fields):
+def tokenizer_class(folder: str | Path, fields: dict) -> type:
     "Our own tokenizer class where the folder holds its vocabulary file, else the library's AutoTokenizer."
     native = native_of(fields)
     ours = native and (Path(folder) / native.tokenizer.vocab_files_names["vocab_file"]).is_file()
@@ -81,7 +83,7 @@ DROPPED_CONFIG_FIELDS = ("model_type", "auto_map", "architectures", "tokenizer_c
                          "transformers_version", "_name_or_path")
 
 
-def native_config(native, fields, **changes):
+def native_config(native: NativeFamily, fields: dict, **changes) -> PreTrainedConfig:
     "The config object of one of our own families from a config.json's `fields`."
     kept = {name: value for name, value in fields.items() if name not in DROPPED_CONFIG_FIELDS}
     try:
@@ -93,12 +95,12 @@ def native_config(native, fields, **changes):
 DROPPED_BUFFERS = (".rotary_emb.inv_freq", ".attn.masked_bias", ".attn.bias")   # of older library versions
 
 
-def stored_shapes(files):
+def stored_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
     "The shapes of all stored tensors by key, without reading them."
     return {key: tuple(tensor.shape) for file in files for key, tensor in open_weights(file).items()}
 
 
-def meta_model(folder, fields, files=()):
+def meta_model(folder: str | Path, fields: dict, files: Sequence[Path] = ()) -> tuple[PreTrainedModel, Callable]:
     """The model that a folder's config describes, on the meta device, and a function from stored keys to its own.
 
     If `files` hold a score head it is a score model."""
@@ -119,7 +121,8 @@ def meta_model(folder, fields, files=()):
     return model, rename
 
 # %% ../../nbs/03_models/308_conversion.ipynb #342d72b3
-def weight_plan(model, files, rename, new_head=False):
+def weight_plan(model: PreTrainedModel, files: list[Path], rename: Callable,
+                new_head: bool = False) -> list[TensorSource]:
     """The plan of `match_tensors` for a model on the meta device: every key and shape is checked, and a UserError
     lists what does not fit."""
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -129,7 +132,14 @@ def weight_plan(model, files, rename, new_head=False):
     return match_tensors(files, keys, shapes, dict(model.all_tied_weights_keys))
 
 
-def open_native(native, folder, model_class, dtype="float32", new_head=False, **changes):
+def open_native(
+    native: NativeFamily,
+    folder: Path,
+    model_class: type,
+    dtype: str = "float32",
+    new_head: bool = False,      # a score model from a language model's folder
+    **changes,                   # fields of the config
+) -> PreTrainedModel:
     "A model of one of our own families from a published or converted folder, in evaluation mode."
     with torch.device("meta"):
         model = model_class(native_config(native, read_json(folder / "config.json"), **changes)).eval()
@@ -141,7 +151,7 @@ def open_native(native, folder, model_class, dtype="float32", new_head=False, **
     return model
 
 # %% ../../nbs/03_models/308_conversion.ipynb #c97e52af
-def original_checkpoint_fields(files):
+def original_checkpoint_fields(files: list[Path]) -> dict:
     "The config of an original GLM framework checkpoint, from its tensors' shapes; published ones have heads of 64."
     shapes = {glm.published_key(key): shape for key, shape in stored_shapes(files).items()}
     words = shapes.get("glm.word_embeddings.weight")
@@ -154,7 +164,7 @@ def original_checkpoint_fields(files):
             "num_layers": layers, "num_attention_heads": words[1] // 64, "max_sequence_length": positions[0] - 1}
 
 # %% ../../nbs/03_models/308_conversion.ipynb #321e1c5f
-def convert(src, dst, dtype="", shard_size=2 * 2**30):
+def convert(src: str | Path, dst: str | Path, dtype: str = "", shard_size: int = 2 * 2**30) -> Path:
     """Converts a published folder into one that the Auto classes open, and returns `dst`.
 
     Weights keep their type unless `dtype` is given."""

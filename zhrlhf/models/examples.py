@@ -7,23 +7,26 @@ __all__ = ['encode', 'answer_examples', 'prompt_examples', 'blanks_of', 'documen
            'best_answer_rows', 'pair_rows']
 
 # %% ../../nbs/03_models/311_examples.ipynb #b16f69d8
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
 
 from ..base.errors import UserError
 from ..data.batches import Example, IGNORE
-from ..data.infilling import document_pieces, infill
+from ..data.infilling import document_pieces, infill, Infilling
 from ..data.prompts import encode_answer, encode_document, encode_prompt, end_id
+from ..data.records import Record
 from .registry import family_of
 
 # %% ../../nbs/03_models/311_examples.ipynb #96d5dd5f
-def encode(tokenizer, texts):
+def encode(tokenizer, texts: Sequence[str]) -> list[list[int]]:
     "Ids of many texts, without special tokens added and without warnings about long ones."
     return tokenizer(list(texts), add_special_tokens=False, verbose=False).input_ids if len(texts) else []
 
 
-def answer_examples(model, tokenizer, records, answers, max_length):
+def answer_examples(model, tokenizer, records: list[Record], answers: list[str],
+                    max_length: int) -> list[Example | None]:
     "One Example (or None if unusable) for each record and its answer text."
     template = family_of(model).template(tokenizer)
     parts = zip(encode(tokenizer, [r.context() for r in records]), encode(tokenizer, [r.prefix for r in records]),
@@ -31,7 +34,7 @@ def answer_examples(model, tokenizer, records, answers, max_length):
     return [encode_answer(template, prompt, prefix, answer, max_length) for prompt, prefix, answer in parts]
 
 
-def prompt_examples(model, tokenizer, records, max_length):
+def prompt_examples(model, tokenizer, records: list[Record], max_length: int) -> list[Example]:
     "Open prompts to generate from, as Examples without labels."
     template = family_of(model).template(tokenizer)
     parts = zip(encode(tokenizer, [r.context() for r in records]), encode(tokenizer, [r.prefix for r in records]))
@@ -42,13 +45,13 @@ def prompt_examples(model, tokenizer, records, max_length):
     return [Example(ids, (IGNORE,) * len(ids)) for ids in rows]
 
 # %% ../../nbs/03_models/311_examples.ipynb #b807c4cc
-def blanks_of(model, tokenizer):
+def blanks_of(model, tokenizer) -> Infilling | None:
     "How blanks are drawn in a model's pretraining rows; None for a decoder."
     infilling = family_of(model).infilling
     return infilling and infilling(model, tokenizer)
 
 
-def document_rows(model, tokenizer, texts, max_length):
+def document_rows(model, tokenizer, texts: Iterable[str], max_length: int) -> Iterator[Example]:
     """Yields the rows of plain documents, any number of them, as Examples whose tokens are all labels.
 
     Where the family fills blanks, they are drawn later, by `blank_sampler`."""
@@ -61,19 +64,19 @@ def document_rows(model, tokenizer, texts, max_length):
                 yield from encode_document(template, ids, max_length)
 
 
-def blank_sampler(model, tokenizer, max_length):
+def blank_sampler(model, tokenizer, max_length: int) -> Callable | None:
     "A function (row, rng) that draws the blanks of a document row; None where rows stay as they are."
     spec = blanks_of(model, tokenizer)
     return spec and (lambda row, rng: infill(spec, row.input_ids, rng, max_length))
 
 
-def text_examples(model, tokenizer, texts, max_length, seed=0):
+def text_examples(model, tokenizer, texts: Iterable[str], max_length: int, seed: int = 0) -> list[Example]:
     "Examples of plain documents as a model sees them in pretraining, with blanks drawn once."
     rows, vary = document_rows(model, tokenizer, texts, max_length), blank_sampler(model, tokenizer, max_length)
     return [vary(row, np.random.default_rng([seed, n])) for n, row in enumerate(rows)] if vary else list(rows)
 
 # %% ../../nbs/03_models/311_examples.ipynb #37ec4d2d
-def best_answer_rows(model, tokenizer, records, max_length):
+def best_answer_rows(model, tokenizer, records: list[Record], max_length: int) -> list[tuple[int, Example | str]]:
     "For each record its number, from 1, and the Example of its best answer or the reason why there is none."
     answered = [(n, r) for n, r in enumerate(records, 1) if r.answers and r.best()]
     rows = answer_examples(model, tokenizer, [r for _, r in answered], [r.best() for _, r in answered], max_length)
@@ -81,7 +84,8 @@ def best_answer_rows(model, tokenizer, records, max_length):
     return [(n, found.get(n, "no answer")) for n in range(1, len(records) + 1)]
 
 # %% ../../nbs/03_models/311_examples.ipynb #57c1c849
-def pair_rows(model, tokenizer, records, max_length):
+def pair_rows(model, tokenizer, records: list[Record],
+              max_length: int) -> list[tuple[int, tuple[Example, Example] | str]]:
     """For each ordered pair of each record its number and the pair of Examples, or the reason why there is none.
 
     The order is that of `Record.pairs`."""

@@ -8,10 +8,13 @@ __all__ = ['prefix_positions', 'context_lengths', 'token_order', 'prefix_mask', 
            'GLMForConditionalGeneration', 'GLMForSequenceClassification', 'GLMForMultipleChoice', 'published_key']
 
 # %% ../../nbs/03_models/303_glm.ipynb #49e93dfd
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
 from torch import nn
+from transformers.cache_utils import Cache
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.generation import GenerationMixin
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -21,8 +24,9 @@ from ..data.batches import positions_from_mask
 from .heads import NativeModel, WithLMHead, WithScore, fused_attention
 
 # %% ../../nbs/03_models/303_glm.ipynb #86a22835
-def prefix_positions(input_ids, order, start_id, blank_ids):
-    """Positions [B, 2, T] of ids [B, T]: row 0 in the text, row 1 in the blank.
+def prefix_positions(input_ids: torch.Tensor, order: torch.Tensor, start_id: int,
+                     blank_ids: Sequence[int]) -> torch.Tensor:
+    """Positions [B, 2, T] of ids [B, T] with their running count `order` [B, T]: row 0 in the text, row 1 in the blank.
 
     Behind the first `start_id`, row 0 stays at the place of the first id in `blank_ids`, and row 1 counts from 1;
     in the context row 1 is 0."""
@@ -34,18 +38,18 @@ def prefix_positions(input_ids, order, start_id, blank_ids):
     return torch.stack([torch.where(frozen, place, order), (columns - begin + 1).clamp(min=0)], 1)
 
 
-def context_lengths(input_ids, start_id):
+def context_lengths(input_ids: torch.Tensor, start_id: int) -> torch.Tensor:
     "The number [B] of columns in front of each row's first `start_id`; the row's width if there is none."
     starts = input_ids == start_id
     return torch.where(starts.any(1), starts.int().argmax(1), input_ids.shape[1])
 
 
-def token_order(mask, shape, device):
+def token_order(mask: torch.Tensor | None, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
     "The running count [B, T] of real tokens; without a mask of that shape every token is real."
     return positions_from_mask(mask if mask is not None and mask.shape == shape else torch.ones(shape, device=device))
 
 # %% ../../nbs/03_models/303_glm.ipynb #9345b086
-def prefix_mask(context, queries, keys, padding=None):
+def prefix_mask(context: torch.Tensor, queries: int, keys: int, padding: torch.Tensor | None = None) -> torch.Tensor:
     """Visible keys [B, 1, Q, K] of the last Q of K columns: the first `context` [B] columns and the past.
 
     A column where `padding` [B, K] is 0 is seen by nobody but itself."""
@@ -61,15 +65,15 @@ class PrefixModel(NativeModel):
     "A backbone that reads a context in both directions; a family says which ids begin the answer and mark its blank."
     startless_rows_are_context = True   # a padded row without a start-of-piece: all context, or causal
 
-    def start_and_blanks(self):
+    def start_and_blanks(self) -> tuple[int, list[int]]:
         "The id that begins the answer, and the ids that mark where it belongs."
         raise NotImplementedError
 
-    def positions(self, input_ids, order):
+    def positions(self, input_ids: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
         "Positions [B, 2, T] of whole rows of ids."
         return prefix_positions(input_ids, order, *self.start_and_blanks())
 
-    def visible(self, attention_mask, shape, input_ids, seen):
+    def visible(self, attention_mask: torch.Tensor | None, shape: tuple, input_ids, seen: int) -> torch.Tensor | None:
         "The mask [B, 1, Q, K] for attention, or None if a single query sees all; `seen` columns are cached already."
         (rows, queries), keys = shape, seen + shape[1]
         if attention_mask is not None and attention_mask.dim() == 4:
@@ -86,9 +90,9 @@ class PrefixModel(NativeModel):
                 context = context.masked_fill(context == queries, 0)
         return prefix_mask(context, queries, keys, attention_mask)
 
-    def layout(self, input_ids, attention_mask, position_ids, seen, shape):
-        """The positions [B, 2, Q] and the mask of a forward pass; given positions [B, Q] are the running count of real
-        tokens."""
+    def layout(self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None,
+               position_ids: torch.Tensor | None, seen: int, shape: tuple) -> tuple[torch.Tensor, torch.Tensor | None]:
+        "The positions [B, 2, Q] and the mask of a forward pass; given positions [B, Q] are the count of real tokens."
         if position_ids is None or position_ids.dim() == 2:
             if seen:
                 raise ValueError("with a filled cache, positions [B, 2, Q] must be given; `generate` makes them")
@@ -106,8 +110,10 @@ class PrefixGenerationMixin(GenerationMixin):
         # padding comes as a mask; pad ids are never searched for
         return torch.ones(inputs_tensor.shape[:2], dtype=torch.long, device=inputs_tensor.device)
 
-    def prepare_inputs_for_generation(self, input_ids, next_sequence_length=None, attention_mask=None,
-                                      position_ids=None, generation_attention_mask=None, **kwargs):
+    def prepare_inputs_for_generation(self, input_ids: torch.Tensor, next_sequence_length: int | None = None,
+                                      attention_mask: torch.Tensor | None = None,
+                                      position_ids: torch.Tensor | None = None,
+                                      generation_attention_mask: torch.Tensor | None = None, **kwargs) -> dict:
         """`position_ids` [B, 2, longest row] and `generation_attention_mask` [B, 1, …, …] may be given for the whole
         length, as the older tokenizer makes them."""
         width = input_ids.shape[1]
@@ -170,7 +176,7 @@ class GLMAttention(nn.Module):
         self.query_key_value, self.dense = nn.Linear(size, 3 * size), nn.Linear(size, size)
         self.dropout, self.output_dropout = config.attention_dropout_prob, nn.Dropout(config.output_dropout_prob)
 
-    def forward(self, x, mask, cache):
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None, cache: Cache | None) -> torch.Tensor:
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
                    for part in self.query_key_value(x).chunk(3, -1))
         if cache is not None:
@@ -188,7 +194,7 @@ class GLMMLP(nn.Module):
         self.dense_h_to_4h, self.dense_4h_to_h = nn.Linear(size, 4 * size), nn.Linear(4 * size, size)
         self.dropout = nn.Dropout(config.output_dropout_prob)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.dropout(self.dense_4h_to_h(F.gelu(self.dense_h_to_4h(x))))
 
 # %% ../../nbs/03_models/303_glm.ipynb #67b3ecbb
@@ -202,7 +208,8 @@ class GLMBlock(GradientCheckpointingLayer):
         self.post_attention_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layernorm_epsilon)
         self.mlp = GLMMLP(config)
 
-    def forward(self, x, mask=None, past_key_values=None):
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None,
+                past_key_values: Cache | None = None) -> torch.Tensor:
         x = x + self.attention(self.input_layernorm(x), mask, past_key_values)
         return x + self.mlp(self.post_attention_layernorm(x))
 
@@ -213,7 +220,7 @@ class GLMPreTrainedModel(PrefixModel):
     _no_split_modules = ["GLMBlock"]
     _input_embed_layer = "word_embeddings"
 
-    def start_and_blanks(self):
+    def start_and_blanks(self) -> tuple[int, list[int]]:
         return self.config.sop_token_id, self.config.blank_token_ids
 
 
@@ -240,8 +247,10 @@ class GLMModel(GLMPreTrainedModel):
         self.transformer = GLMTransformer(config)
         self.post_init()
 
-    def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None,
-                use_cache=None, output_hidden_states=None, **kwargs):
+    def forward(self, input_ids: torch.Tensor | None = None, attention_mask: torch.Tensor | None = None,
+                position_ids: torch.Tensor | None = None, past_key_values: Cache | None = None,
+                inputs_embeds: torch.Tensor | None = None, use_cache: bool | None = None,
+                output_hidden_states: bool | None = None, **kwargs) -> BaseModelOutputWithPast:
         "Hidden states; masks and positions as in the table above, positions [B, 2, T] if given."
         x = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
         cache, parts = self.cache_for(past_key_values, use_cache), self.transformer
@@ -272,7 +281,9 @@ class GLMForMultipleChoice(GLMForConditionalGeneration):
     """Scores several answers to one context, which stand one after the other in a row and cannot see each other: the
     score is the summed log-probability of an answer's tokens."""
 
-    def forward(self, input_ids, choice_ids, choice_indices, labels=None, **kwargs):
+    def forward(self, input_ids: torch.Tensor, choice_ids: list[list[torch.Tensor]],
+                choice_indices: list[list[torch.Tensor]], labels: torch.Tensor | None = None,
+                **kwargs) -> MultipleChoiceModelOutput:
         """`choice_ids[b][c]` are the target ids of a choice, `choice_indices[b][c]` where they are predicted; logits
         [B, choices]."""
         logprobs = super().forward(input_ids, **kwargs).logits.float().log_softmax(-1)
@@ -283,7 +294,7 @@ class GLMForMultipleChoice(GLMForConditionalGeneration):
         return MultipleChoiceModelOutput(loss=loss, logits=logits)
 
 # %% ../../nbs/03_models/303_glm.ipynb #8338106e
-def published_key(key):
+def published_key(key: str) -> str:
     """Our name for a weight's key in a published file or in an original framework checkpoint.
 
     `glm.` is added where it is missing; the `module.` of wrappers is removed."""

@@ -11,13 +11,14 @@ __all__ = ['MODEL_INPUTS', 'LOGITS_CHUNK', 'SHIFT', 'hidden_states', 'last_mlp_o
 # %% ../../nbs/03_models/301_heads.ipynb #c5380fd4
 import math
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers.cache_utils import DynamicCache
+from transformers.cache_utils import Cache, DynamicCache
 from transformers.modeling_outputs import CausalLMOutputWithPast, SequenceClassifierOutputWithPast
 from transformers.modeling_utils import PreTrainedModel
 from transformers.utils import can_return_tuple
@@ -32,7 +33,7 @@ from .shared_prefix import attend_over_spans, is_span_table
 MODEL_INPUTS = ("input_ids", "attention_mask", "position_ids")
 
 
-def hidden_states(model, batch):
+def hidden_states(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     "The last hidden states [B, T, D] of the backbone, without cache and without the vocabulary projection."
     inputs = {name: batch[name] for name in MODEL_INPUTS if name in batch}
     if is_span_table(inputs.get("attention_mask")):
@@ -41,8 +42,8 @@ def hidden_states(model, batch):
 
 # %% ../../nbs/03_models/301_heads.ipynb #1f2c9640
 @contextmanager
-def last_mlp_only_at(model, rows, columns):
-    """Inside the block, the last MLP is computed at these positions only and gives zero elsewhere.
+def last_mlp_only_at(model: PreTrainedModel, rows: torch.Tensor, columns: torch.Tensor) -> Iterator[None]:
+    """Inside the block, the last MLP is computed at the positions rows [N], columns [N] only; elsewhere it gives zero.
 
     With gradient checkpointing, which calls the MLP again in the backward pass, it is computed everywhere."""
     mlps = [module for name, module in model.base_model.named_modules() if name.endswith(".mlp")]
@@ -68,7 +69,8 @@ def last_mlp_only_at(model, rows, columns):
             mlp.forward = patched
 
 # %% ../../nbs/03_models/301_heads.ipynb #0945720f
-def hidden_states_at(model, batch, rows, columns):
+def hidden_states_at(model: PreTrainedModel, batch: dict[str, torch.Tensor], rows: torch.Tensor,
+                     columns: torch.Tensor) -> torch.Tensor:
     "The last hidden states [N, D] at N different positions of [B, T], given by rows [N] and columns [N]."
     with last_mlp_only_at(model, rows, columns):
         return hidden_states(model, batch)[rows, columns]
@@ -77,14 +79,14 @@ def hidden_states_at(model, batch, rows, columns):
 LOGITS_CHUNK = 2**24   # logits that exist in float32 at a time; 64 MiB
 
 
-def label_states(model, batch):
+def label_states(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     "Hidden states [N, D] that predict the N labelled tokens, row by row, and the labels [N]."
     labels = batch["labels"][:, 1:]
     positions = (labels != IGNORE).nonzero(as_tuple=True)
     return hidden_states_at(model, batch, *positions), labels[positions]
 
 
-def map_chunks(model, batch, work):
+def map_chunks(model: PreTrainedModel, batch: dict[str, torch.Tensor], work: Callable) -> list:
     "The results of `work(logits [n, V] in float32, labels [n])` for each chunk of the labelled tokens, in order."
     states, labels = label_states(model, batch)
     head = model.get_output_embeddings()
@@ -101,13 +103,13 @@ def map_chunks(model, batch, work):
     return [checkpoint(project, *chunk, use_reentrant=False) for chunk in chunks]
 
 # %% ../../nbs/03_models/301_heads.ipynb #6cf0479c
-def label_logits(model, batch):
+def label_logits(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     "Float32 logits [N, V] and labels [N] of the labelled tokens, all at once; for a small number of them."
     states, labels = label_states(model, batch)
     return model.get_output_embeddings()(states).float(), labels
 
 
-def label_logprobs(model, batch, temperature=1.0):
+def label_logprobs(model: PreTrainedModel, batch: dict[str, torch.Tensor], temperature: float = 1.0) -> torch.Tensor:
     "Log-probabilities [N] of the labelled tokens under softmax(logits / temperature)."
     def logprobs(logits, labels):
         return -F.cross_entropy(logits / temperature, labels, reduction="none")
@@ -120,14 +122,16 @@ def _nll_and_hits(logits, labels):
     return F.cross_entropy(logits, labels, reduction="sum"), (logits.detach().argmax(-1) == labels).sum()
 
 
-def lm_loss(model, batch):
-    "Summed cross-entropy of the labelled tokens in nats; the loop divides by the number of labels of the whole step."
+def lm_loss(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Summed cross-entropy of the labelled tokens in nats, and the number of correct guesses as `accuracy`.
+
+    The loop divides both by the number of labels of the whole step."""
     losses, hits = zip(*map_chunks(model, batch, _nll_and_hits))
     return sum(losses), {"accuracy": sum(hits)}
 
 # %% ../../nbs/03_models/301_heads.ipynb #ca2fee1e
 @contextmanager
-def eval_mode(model):
+def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
     "Inside the block the model is in evaluation mode; afterwards it is back in the mode it was in, after an error too."
     training = model.training
     try:
@@ -137,7 +141,7 @@ def eval_mode(model):
 
 # %% ../../nbs/03_models/301_heads.ipynb #85f62b12
 @torch.no_grad()
-def mean_cross_entropy(model, batches):
+def mean_cross_entropy(model: PreTrainedModel, batches: list[dict[str, torch.Tensor]]) -> float:
     """Held-out cross-entropy in nats per labelled token over all batches; its exponential is the perplexity.
 
     The processes divide the batches among themselves."""
@@ -155,13 +159,13 @@ def mean_cross_entropy(model, batches):
     return sums["loss"] / sums["weight"]
 
 
-def perplexity(model, batches):
+def perplexity(model: PreTrainedModel, batches: list[dict[str, torch.Tensor]]) -> dict[str, float]:
     "Held-out loss in nats per labelled token and its exponential, by name."
     loss = mean_cross_entropy(model, batches)
     return {"loss": loss, "perplexity": math.exp(min(loss, 700))}  # beyond that a float is infinite
 
 # %% ../../nbs/03_models/301_heads.ipynb #b9d37a9d
-def token_scores(model, batch):
+def token_scores(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """One float32 score per position [B, T]: a critic's values, or a reward model's score of the text so far.
 
     In a shared-prefix batch, the positions behind a row's end repeat its last score."""
@@ -169,12 +173,12 @@ def token_scores(model, batch):
     return scores[0, batch["places"]] if "places" in batch else scores
 
 
-def last_real_index(mask):
+def last_real_index(mask: torch.Tensor) -> torch.Tensor:
     "The index [B] of the last real token of each row of a mask [B, T] of ones and zeros, with padding on either side."
     return (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).argmax(1)
 
 
-def last_scores(model, batch):
+def last_scores(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     "The score [B] at the last real token of each row, found from the mask or, in a shared-prefix batch, from `places`."
     if "places" in batch:
         columns = batch["places"][:, -1]
@@ -189,18 +193,18 @@ def last_scores(model, batch):
 SHIFT = "reward_shift"
 
 
-def score_shift(model):
+def score_shift(model: PreTrainedModel) -> float:
     "The shift that was stored when a reward model was normalised; 0 for any other model."
     return getattr(model.config, SHIFT, 0.0)
 
 
-def init_score_head(model):
+def init_score_head(model: PreTrainedModel) -> PreTrainedModel:
     "Initialises the score head with weights ~ N(0, 1/(D+1)), so that first scores are near 0 (Huang et al. 2024)."
     nn.init.normal_(model.score.weight, std=(model.score.weight.shape[1] + 1) ** -0.5)
     return model
 
 # %% ../../nbs/03_models/301_heads.ipynb #65ff143f
-def freeze_prefix(embeddings, blocks, share):
+def freeze_prefix(embeddings: Iterable[nn.Module], blocks: Sequence[nn.Module] | nn.ModuleList, share: float) -> int:
     """Freezes `embeddings` and all but the last max(1, floor((1 − share) × n)) of n `blocks`, all if share is 1;
     returns how many blocks that were."""
     if not 0 <= share <= 1:
@@ -213,7 +217,8 @@ def freeze_prefix(embeddings, blocks, share):
     return count
 
 # %% ../../nbs/03_models/301_heads.ipynb #ca82157d
-def fused_attention(q, k, v, mask, dropout=0.0, scale=None):
+def fused_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None,
+                    dropout: float = 0.0, scale: float | None = None) -> torch.Tensor:
     """Fused attention of q [B, H, Q, D] over k, v [B, H, K, D].
 
     `mask` [B, 1, Q, K] is True where a key is visible; None is causal; a table of spans is understood, too."""
@@ -223,7 +228,7 @@ def fused_attention(q, k, v, mask, dropout=0.0, scale=None):
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal, scale=scale)
 
 
-def scale_init(linear, *factors, times=1):
+def scale_init(linear: nn.Linear, *factors: float, times: int = 1) -> nn.Linear:
     """Marks a Linear: `_init_weights` multiplies its initial weights by a factor.
 
     Several factors apply to equal parts of the outputs, in turn; the list of factors is repeated `times` times."""
@@ -249,7 +254,7 @@ class NativeModel(PreTrainedModel):
             for part, factor in zip(module.weight.chunk(len(module.init_factors)), module.init_factors):
                 part.mul_(factor)
 
-    def cache_for(self, past_key_values, use_cache):
+    def cache_for(self, past_key_values: Cache | None, use_cache: bool | None) -> Cache | None:
         "The cache to fill: the one given, a new one, or None; in training none unless asked for."
         if use_cache is None:
             use_cache = self.config.use_cache and not self.training
@@ -269,7 +274,9 @@ class WithLMHead:
         self.post_init()
 
     @can_return_tuple
-    def forward(self, input_ids=None, attention_mask=None, position_ids=None, labels=None, logits_to_keep=0, **kwargs):
+    def forward(self, input_ids: torch.Tensor | None = None, attention_mask: torch.Tensor | None = None,
+                position_ids: torch.Tensor | None = None, labels: torch.Tensor | None = None,
+                logits_to_keep: int | torch.Tensor = 0, **kwargs) -> CausalLMOutputWithPast:
         """Logits [B, T, V] (the last `logits_to_keep` if not 0); `labels` [B, T] are shifted here, −100 counts for
         nothing."""
         count = {"num_items_in_batch": kwargs.pop("num_items_in_batch", None)}
@@ -293,7 +300,9 @@ class WithScore:
         self.post_init()
 
     @can_return_tuple
-    def forward(self, input_ids=None, attention_mask=None, position_ids=None, labels=None, **kwargs):
+    def forward(self, input_ids: torch.Tensor | None = None, attention_mask: torch.Tensor | None = None,
+                position_ids: torch.Tensor | None = None, labels: torch.Tensor | None = None,
+                **kwargs) -> SequenceClassifierOutputWithPast:
         "Scores [B, labels]; a mask [B, T] says where each row ends, without one it is the last column."
         out = self.base_model(input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, **kwargs)
         rows, width = out.last_hidden_state.shape[:2]

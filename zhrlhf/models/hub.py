@@ -64,7 +64,7 @@ MODEL_PRESETS = {preset.name: preset for preset in [
 TRAINED_SUFFIXES = ("-sft", "-reward")
 
 
-def resolve_name(name):
+def resolve_name(name: str) -> tuple[Preset, str]:
     """The preset of a name, of a folder name of the older project or of a hub id; and the hub id to download ('' if
     there is none)."""
     bare = name.removeprefix("sunzeyeah/").replace("_", ".")
@@ -81,7 +81,7 @@ DOWNLOAD_PATTERNS = ("*.json", "*.model", "*.txt", "LICENSE*")
 WEIGHT_PATTERNS = ("model*.safetensors", "pytorch_model*.bin")   # the first pattern that matches a file
 
 
-def download_folder(name):
+def download_folder(name: str) -> Path:
     """The folder of a published model, by any of its names: in the folder that the environment variable ZHRLHF_MODELS
     names, or in `models` here."""
     hub = resolve_name(name)[1]
@@ -101,7 +101,7 @@ def _wanted_files(info):
     return {f: size for f, size in sizes.items() if any(fnmatch(f, k) for k in (*DOWNLOAD_PATTERNS, kind))}
 
 # %% ../../nbs/03_models/309_hub.ipynb #fd96b7c3
-def download(name, folder=None, client=None):
+def download(name: str, folder: str | Path | None = None, client=None) -> Path:
     """Downloads a published model into `folder` (default: `download_folder(name)`) and returns the folder.
 
     `client` is the hub client module."""

@@ -7,6 +7,7 @@ __all__ = ['ADAPTER_NAME', 'target_layers', 'lora_size', 'lora_layers', 'has_lor
            'save_adapter', 'load_adapter']
 
 # %% ../../nbs/03_models/306_lora.ipynb #fefdfd84
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import copy
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..base.errors import UserError
 from ..base.files import atomic_folder, read_json
 
 # %% ../../nbs/03_models/306_lora.ipynb #3ff2da0f
-def target_layers(model, targets):
+def target_layers(model: nn.Module, targets: str | Sequence[str]) -> dict[str, nn.Module]:
     "The linear layers of a model that `targets` (name endings, or \"all-linear\") mean, by name."
     from transformers.pytorch_utils import Conv1D
     linear = {name.removesuffix(".base_layer"): layer for name, layer in model.named_modules()
@@ -36,7 +37,7 @@ def target_layers(model, targets):
     return {name: layer for name, layer in linear.items() if any(name in names for names in chosen.values())}
 
 # %% ../../nbs/03_models/306_lora.ipynb #73eb7497
-def lora_size(model, targets, rank):
+def lora_size(model: nn.Module, targets: str | Sequence[str], rank: int) -> int:
     "The number of trainable parameters that adapters of `rank` on these layers have: rank × (in + out), summed."
     sizes = [(x.nx, x.nf) if hasattr(x, "nx") else (x.in_features, x.out_features)
              for x in target_layers(model, targets).values()]
@@ -46,12 +47,12 @@ def lora_size(model, targets, rank):
 ADAPTER_NAME = "default"  # peft's name for the only adapter
 
 
-def lora_layers(model):
+def lora_layers(model: nn.Module) -> dict[str, nn.Module]:
     "The layers of a model that carry an adapter, by name."
     return {name: layer for name, layer in model.named_modules() if hasattr(layer, "lora_A")}
 
 
-def has_lora(model):
+def has_lora(model: nn.Module) -> bool:
     "Whether a model carries adapters."
     return bool(lora_layers(model))
 
@@ -66,10 +67,15 @@ def _inject(model, config):
     return model
 
 # %% ../../nbs/03_models/306_lora.ipynb #3eb2a069
-def add_lora(model, targets, rank, alpha, dropout=0.0, rslora=False, seed=None):
-    """Adds adapters to the target layers of a model, in place; from now on they are its only trainable weights.
-
-    `seed` draws A independently of the global random state."""
+def add_lora(model: nn.Module,
+             targets: str | Sequence[str],  # as for `target_layers`
+             rank: int,
+             alpha: float,                  # the increment is multiplied by alpha / rank
+             dropout: float = 0.0,          # on the input of A
+             rslora: bool = False,          # by alpha / √rank instead
+             seed: int | None = None,       # draws A independently of the global random state
+             ) -> nn.Module:
+    "Adds adapters to the target layers of a model, in place; from now on they are its only trainable weights."
     from peft import LoraConfig
     from transformers.pytorch_utils import Conv1D
     if rank < 1:
@@ -93,7 +99,7 @@ def add_lora(model, targets, rank, alpha, dropout=0.0, rslora=False, seed=None):
 
 # %% ../../nbs/03_models/306_lora.ipynb #374cc701
 @contextmanager
-def adapter_off(model):
+def adapter_off(model: nn.Module) -> Iterator[nn.Module]:
     "Inside, the model (or a module around it) computes exactly what its frozen base does; blocks may be nested."
     layers = lora_layers(model).values()
     before = [layer.disable_adapters for layer in layers]
@@ -119,7 +125,7 @@ def _delta(layer):
 
 # %% ../../nbs/03_models/306_lora.ipynb #f1e428f6
 @torch.no_grad()
-def merged_state(model, gather=_no_gather, keep=True):
+def merged_state(model: nn.Module, gather: Callable = _no_gather, keep: bool = True) -> dict[str, torch.Tensor]:
     """The state dict, on the CPU, of the model without adapters, their increments added to its weights.
 
     `gather(list of tensors)` is a context in which they are gathered; every process must call this, and those with
@@ -144,7 +150,7 @@ def _tensors(model):
             for n, p in model.named_parameters() if ".lora_" in n}
 
 
-def save_adapter(folder, model, gather=_no_gather, write=True):
+def save_adapter(folder: str | Path, model: nn.Module, gather: Callable = _no_gather, write: bool = True) -> None:
     """Writes a model's adapters in peft's format, all or nothing.
 
     Of several processes one has `write`; the others only take part in gathering."""
@@ -168,7 +174,7 @@ def save_adapter(folder, model, gather=_no_gather, write=True):
         save_file(state, part / "adapter_model.safetensors", metadata={"format": "pt"})
 
 # %% ../../nbs/03_models/306_lora.ipynb #12146ff8
-def load_adapter(model, folder):
+def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
     "Adds the adapters of a folder to a model, in place; they are trainable, as after `add_lora`."
     from peft import LoraConfig
     from safetensors import SafetensorError

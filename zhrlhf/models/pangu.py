@@ -11,6 +11,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers.activations import ACT2FN
+from transformers.cache_utils import Cache
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.generation import GenerationMixin
 from transformers.masking_utils import create_causal_mask
@@ -58,7 +59,8 @@ class PanguAttention(nn.Module):
         self.c_proj = scale_init(nn.Linear(size, size), (2 * config.num_layers) ** -0.5)
         self.dropout, self.resid_dropout = config.attn_pdrop, nn.Dropout(config.resid_pdrop)
 
-    def forward(self, x, query, mask, cache):
+    def forward(self, x: torch.Tensor, query: torch.Tensor | None, mask: torch.Tensor | None,
+                cache: Cache | None) -> torch.Tensor:
         q, k, v = (p(y).unflatten(-1, (self.heads, -1)).transpose(1, 2)
                    for p, y in ((self.q_proj, x if query is None else query), (self.k_proj, x), (self.v_proj, x)))
         if cache is not None:
@@ -77,7 +79,7 @@ class PanguMLP(nn.Module):
         self.c_proj = scale_init(nn.Linear(inner, config.hidden_size), (2 * config.num_layers) ** -0.5)
         self.act, self.dropout = ACT2FN[config.activation_function], nn.Dropout(config.resid_pdrop)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.dropout(self.c_proj(self.act(self.c_fc(x))))
 
 
@@ -91,7 +93,8 @@ class PanguBlock(GradientCheckpointingLayer):
         self.ln_2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon)
         self.mlp = PanguMLP(config)
 
-    def forward(self, x, query=None, mask=None, past_key_values=None):
+    def forward(self, x: torch.Tensor, query: torch.Tensor | None = None, mask: torch.Tensor | None = None,
+                past_key_values: Cache | None = None) -> torch.Tensor:
         x = x + self.attn(self.ln_1(x), query, mask, past_key_values)
         return x + self.mlp(self.ln_2(x))
 
@@ -114,8 +117,11 @@ class PanguModel(PanguPreTrainedModel):
         self.ln_f = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon)
         self.post_init()
 
-    def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None,
-                token_type_ids=None, use_cache=None, output_hidden_states=None, **kwargs):
+    def forward(self, input_ids: torch.Tensor | None = None, attention_mask: torch.Tensor | None = None,
+                position_ids: torch.Tensor | None = None, past_key_values: Cache | None = None,
+                inputs_embeds: torch.Tensor | None = None, token_type_ids: torch.Tensor | None = None,
+                use_cache: bool | None = None, output_hidden_states: bool | None = None,
+                **kwargs) -> BaseModelOutputWithPast:
         """Hidden states for ids or embeddings; `attention_mask` [B, K] of any dtype, 0 hides a key; the words of
         `token_type_ids` [B, T] are added to the input."""
         x = self.wte(input_ids) if inputs_embeds is None else inputs_embeds
@@ -149,7 +155,7 @@ class PanguForSequenceClassification(WithScore, PanguPreTrainedModel):
     backbone = PanguModel
 
 # %% ../../nbs/03_models/302_pangu.ipynb #0d15abd2
-def published_key(key):
+def published_key(key: str) -> str | None:
     """Our name for a weight's key in a published file, or None for the mask buffers, which are dropped.
 
     The score head of older reward models is renamed."""

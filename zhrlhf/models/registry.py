@@ -15,13 +15,13 @@ import torch
 from torch import nn
 
 from ..base.errors import UserError
-from ..data.infilling import chatglm_infilling, glm_infilling
+from ..data.infilling import chatglm_infilling, glm_infilling, Infilling
 from ..data.prompts import (blank_ids, chatglm_template, decoder_template, end_id, glm_template, pangu_template,
                                  role_id)
 from .heads import freeze_prefix
 
 # %% ../../nbs/03_models/310_registry.ipynb #d98909ef
-def decoder_ids(tokenizer):
+def decoder_ids(tokenizer) -> dict:
     "The special ids that a decoder's config carries, so that a saved model generates and stops without its tokenizer."
     if role_id(tokenizer, "pad") == end_id(tokenizer):
         raise UserError("a new model needs a tokenizer whose pad token is not its eos token")
@@ -29,38 +29,38 @@ def decoder_ids(tokenizer):
             "eos_token_id": end_id(tokenizer)}
 
 
-def glm_ids(tokenizer):
+def glm_ids(tokenizer) -> dict:
     "The special ids of a GLM config: where an answer starts and ends, and the blanks."
     return {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": end_id(tokenizer),
             "sop_token_id": role_id(tokenizer, "sop", "bos"), "blank_token_ids": list(blank_ids(tokenizer))}
 
 
-def chatglm_ids(tokenizer):
+def chatglm_ids(tokenizer) -> dict:
     "The special ids of a ChatGLM config, which calls the start-of-piece bos."
     return {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": role_id(tokenizer, "sop", "bos"),
             "eos_token_id": end_id(tokenizer), "mask_token_id": role_id(tokenizer, "mask"),
             "gmask_token_id": role_id(tokenizer, "gmask", "mask")}
 
 # %% ../../nbs/03_models/310_registry.ipynb #e9fe8e59
-def glm_blanks(model, tokenizer):
+def glm_blanks(model: nn.Module, tokenizer) -> Infilling:
     """How GLM's blanks are drawn. Its published tokenizer lacks the id that hides a token of a span; the weights have
     it, behind the tokenizer's last id."""
     spec, words = glm_infilling(tokenizer), len(tokenizer)
     return replace(spec, block=words) if spec.block is None and words < model.config.vocab_size else spec
 
 
-def chatglm_blanks(model, tokenizer):
+def chatglm_blanks(model: nn.Module, tokenizer) -> Infilling:
     "How ChatGLM's blanks are drawn, with the positions that the model's config asks for."
     return chatglm_infilling(tokenizer, model.config.gmask_positions == "counting")
 
 # %% ../../nbs/03_models/310_registry.ipynb #e9a0058e
-def decoder_visibility(model, input_ids):
-    "Positions [B, 1, T] and visible keys [B, T, T] of unpadded rows of a decoder: each token sees the past."
+def decoder_visibility(model: nn.Module | None, input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    "Positions [B, 1, T] and visible keys [B, T, T] of unpadded ids [B, T] of a decoder: each token sees the past."
     rows, width = input_ids.shape
     return torch.arange(width).expand(rows, 1, width), torch.ones(width, width).tril().bool().expand(rows, width, width)
 
 
-def prefix_visibility(model, input_ids):
+def prefix_visibility(model: nn.Module, input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     "The same for a model that reads its context in both directions; positions [B, 2, T]."
     positions, mask = model.base_model.layout(input_ids, None, None, 0, input_ids.shape)
     return positions, mask[:, 0]
@@ -101,17 +101,17 @@ FAMILIES = {family.name: family for family in [
 GENERIC = Family("other decoder", (), packs=False)
 
 # %% ../../nbs/03_models/310_registry.ipynb #7dbf5eb3
-def family_named(model_type):
+def family_named(model_type: str) -> Family:
     "The family of a config's model_type; the generic one if the table does not name it."
     return next((family for family in FAMILIES.values() if model_type in family.model_types), GENERIC)
 
 
-def family_of(model):
+def family_of(model: nn.Module) -> Family:
     "The family of a model."
     return family_named(model.config.model_type)
 
 # %% ../../nbs/03_models/310_registry.ipynb #d54b31ef
-def blocks_of(model):
+def blocks_of(model: nn.Module) -> nn.ModuleList:
     "The list of transformer blocks of a model, first to last."
     family, base = family_of(model), model.base_model
     if family.blocks:
@@ -124,7 +124,7 @@ def blocks_of(model):
     return lists[0]
 
 
-def freeze(model, share, embeddings=True):
+def freeze(model: nn.Module, share: float, embeddings: bool = True) -> int:
     """Freezes the lower `share` of a model's blocks, and the embeddings below them unless `embeddings` is False.
 
     Returns the number of frozen blocks."""

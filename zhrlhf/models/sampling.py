@@ -9,6 +9,7 @@ __all__ = ['SAMPLING_PRESETS', 'PACKED_LIMIT', 'Sampling', 'logit_filters', 'cho
 # %% ../../nbs/04_training/406_sampling.ipynb #e9d6278b
 import inspect
 import operator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -44,14 +45,14 @@ class Sampling:
             if not fits:
                 raise UserError(f"{name} {getattr(self, name)}: must be {rule}")
 
-    def numbers(self, seed, rows):
+    def numbers(self, seed: int | Sequence[int] | None, rows: Sequence[int] | torch.Tensor) -> torch.Tensor:
         """The random numbers [len(rows), max_new_tokens] that the rows are drawn with, see `random_numbers`; zeros for
         greedy decoding, which draws nothing and does not touch torch's random state."""
         if not self.temperature:
             return torch.zeros(len(rows), self.max_new_tokens)
         return random_numbers(seed, rows, self.max_new_tokens)
 
-    def room(self, model):
+    def room(self, model: nn.Module) -> int:
         "The longest prompt, in tokens, that leaves room for the answer within `max_length` and the model's positions."
         limit = min(self.max_length, getattr(model.config, "max_position_embeddings", None) or self.max_length)
         if limit <= self.max_new_tokens:
@@ -67,7 +68,7 @@ SAMPLING_PRESETS = {
 }
 
 # %% ../../nbs/04_training/406_sampling.ipynb #df029cb2
-def logit_filters(sampling):
+def logit_filters(sampling: Sampling) -> list:
     "What transformers applies to the logits [B, V] before softmax, in order; nothing for the model's own distribution."
     from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
     s, filters = sampling, []
@@ -80,7 +81,7 @@ def logit_filters(sampling):
     return filters
 
 
-def choose_tokens(logits, sampling, numbers):
+def choose_tokens(logits: torch.Tensor, sampling: Sampling, numbers: torch.Tensor) -> torch.Tensor:
     """One id per row [B] from logits [B, V]: the most probable one at temperature 0, otherwise the one whose piece of
     the interval from 0 to 1 contains the row's number [B, 1]."""
     if sampling.temperature == 0:
@@ -95,7 +96,7 @@ def choose_tokens(logits, sampling, numbers):
     return torch.searchsorted(sums, numbers * sums[:, -1:], right=True).squeeze(1).clamp(max=sums.shape[1] - 1)
 
 
-def random_numbers(seed, rows, count):
+def random_numbers(seed: int | Sequence[int] | None, rows: Sequence[int] | torch.Tensor, count: int) -> torch.Tensor:
     """Random numbers [len(rows), count] in float64; those of row n depend on the seed (a number, or several) and n
     only. Without a seed (None) they come from torch's random state."""
     if seed is None:
@@ -113,7 +114,8 @@ def _end_and_pad_ids(config, device):
 
 # %% ../../nbs/04_training/406_sampling.ipynb #8805afa9
 @torch.no_grad()
-def decode_steps(model, batch, sampling, numbers=None):
+def decode_steps(model: nn.Module, batch: dict[str, torch.Tensor], sampling: Sampling,
+                 numbers: torch.Tensor | None = None) -> Iterator[torch.Tensor]:
     """Yields the next ids [B] of a left-padded batch of prompts, step by step, until every row has ended; a row that
     has ended yields pad. `numbers` [B, max_new_tokens]: the random numbers of the draws."""
     from transformers import DynamicCache
@@ -149,7 +151,7 @@ PACKED_LIMIT = 2**28  # weights: no more are copied for sampling; 1 GiB
 
 
 @contextmanager
-def packed_weights(model, rows, step=1):
+def packed_weights(model: nn.Module, rows: int, step: int = 1) -> Iterator[None]:
     """A block in which the float32 linear layers of a model on a CPU multiply by copies of their weights in oneDNN's
     format for inputs of `rows` rows, which are padded to a multiple of `step`. Without gradients; models with more than
     PACKED_LIMIT weights are left alone."""
@@ -177,13 +179,14 @@ def _multiply(x, weight, bias, step):
     return torch.ops.mkldnn._linear_pointwise(full, weight, bias, "none", [], "")[:len(rows)].unflatten(0, x.shape[:-1])
 
 
-def sample_batch(model, batch, sampling, numbers=None):
+def sample_batch(model: nn.Module, batch: dict[str, torch.Tensor], sampling: Sampling,
+                 numbers: torch.Tensor | None = None) -> torch.Tensor:
     "New ids [B, R] for a left-padded batch of prompts: R steps until all rows have ended; ids after an end are pad."
     with torch.no_grad(), packed_weights(model, len(batch["input_ids"])):
         return torch.stack(list(decode_steps(model, batch, sampling, numbers)), 1)
 
 # %% ../../nbs/04_training/406_sampling.ipynb #4dd15beb
-def answer_text(tokenizer, ids, specials=False):
+def answer_text(tokenizer, ids: Iterable[int], specials: bool = False) -> str:
     """The text of one answer: everything before the first end token. Special tokens are left out, or shown by their
     names with `specials`; pad is always left out, unk is always shown."""
     ids, special = [int(i) for i in ids], special_ids(tokenizer)

@@ -7,19 +7,21 @@ __all__ = ['common_prefix_length', 'collate_shared_prefix', 'is_span_table', 'at
            'attend_over_spans', 'shared_prefix_attention']
 
 # %% ../../nbs/10_tools/1009_shared_prefix.ipynb #b50eaaa4
+from collections.abc import Callable, Iterable, Sequence
+
 import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 # %% ../../nbs/10_tools/1009_shared_prefix.ipynb #43177acc
-def common_prefix_length(a, b):
+def common_prefix_length(a: Sequence[int], b: Sequence[int]) -> int:
     "How many tokens two rows share from the start; at most all but the last of `b`."
     longest = min(len(a), len(b) - 1)
     return next((n for n in range(longest) if a[n] != b[n]), longest)
 
 # %% ../../nbs/10_tools/1009_shared_prefix.ipynb #5fce1040
-def collate_shared_prefix(groups):
+def collate_shared_prefix(groups: Iterable[Sequence]) -> dict[str, torch.Tensor]:
     """Groups of examples that begin alike, as one line of N tokens.
 
     `input_ids` and `position_ids` are [1, N]; `attention_mask` is the table of spans [1, 1, R, 3 + T], whose last T
@@ -41,12 +43,13 @@ def collate_shared_prefix(groups):
             "places": filled, "lengths": torch.tensor(lengths), "tokens": sum(lengths)}
 
 
-def is_span_table(mask):
+def is_span_table(mask: torch.Tensor | None) -> bool:
     "Whether a mask is a table of spans; other masks of four dimensions hold booleans or floats."
     return mask is not None and mask.dim() == 4 and mask.dtype == torch.long
 
 # %% ../../nbs/10_tools/1009_shared_prefix.ipynb #c3ee273e
-def attend_by_span(attention, q, k, v, table, dim):
+def attend_by_span(attention: Callable, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, table: torch.Tensor,
+                   dim: int) -> torch.Tensor:
     "Attention over a line of spans, with one call of `attention` per span."
     spans, outs = table[0, 0, :, :3].tolist(), []
     parts = list(zip(*(x.split([own for own, _, _ in spans], dim=2) for x in (q, k, v))))
@@ -59,7 +62,8 @@ def attend_by_span(attention, q, k, v, table, dim):
     return torch.cat(outs, dim)
 
 # %% ../../nbs/10_tools/1009_shared_prefix.ipynb #c4bbbee8
-def attend_by_row(attention, q, k, v, table, dim):
+def attend_by_row(attention: Callable, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, table: torch.Tensor,
+                  dim: int) -> torch.Tensor:
     "Attention over a line of spans, with one call for all rows; each token takes the result of its own row."
     places, device = table[0, 0, :, 3:], q.device
     rows, length = places.shape
@@ -71,7 +75,8 @@ def attend_by_row(attention, q, k, v, table, dim):
     return found.index_select(0, first).unsqueeze(0).movedim(1, dim)
 
 # %% ../../nbs/10_tools/1009_shared_prefix.ipynb #ffc62dc0
-def attend_over_spans(attention, q, k, v, table, dim=2):
+def attend_over_spans(attention: Callable, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, table: torch.Tensor,
+                      dim: int = 2) -> torch.Tensor:
     """The result of `attention(q, k, v, mask)` for a line q, k, v [1, H, N, D], in the way that suits the device.
 
     `dim` is the dimension of the result that counts tokens; a mask [1, 1, n, m] is True where a key is visible, None
@@ -80,7 +85,9 @@ def attend_over_spans(attention, q, k, v, table, dim=2):
     return attend(attention, q, k, v, table, dim)
 
 # %% ../../nbs/10_tools/1009_shared_prefix.ipynb #6c2945e5
-def shared_prefix_attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, **kwargs):
+def shared_prefix_attention(module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
+                            attention_mask: torch.Tensor | None, dropout: float = 0.0, scaling: float | None = None,
+                            **kwargs) -> tuple[torch.Tensor, None]:
     "Fused attention for transformers' own models; the mask may be a table of spans."
     def one(q, k, v, mask):
         return sdpa_attention_forward(module, q, k, v, mask, dropout=dropout, scaling=scaling, **kwargs)[0]

@@ -7,22 +7,29 @@ __all__ = ['RolloutModels', 'rollout_metrics', 'RolloutCollector']
 
 # %% ../../nbs/05_rlhf/508_collector.ipynb #d797d064
 import time
+from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from ..base.distributed import rank, world_size
+from ..data.batches import Example
+from ..data.records import Record
 from ..models.heads import eval_mode
 from ..models.sampling import Sampling
-from .networks import GenerationModel, Reference
+from .networks import ActorCritic, GenerationModel, Reference
 from .rewards import RunningMeanStd, kl_terms, shape_rewards
 from .rollouts import (gather_rollout, in_micro_batches, logprobs_and_entropy, response_logprobs,
                                 response_texts, rollout)
 
 # %% ../../nbs/05_rlhf/508_collector.ipynb #9a9eaf29
 class RolloutModels:
-    "The models of a rollout: actor (and critic), reference, generation model, scorer and gold evaluator."
+    """The models of a rollout: actor (and critic), reference, generation model, scorer and gold evaluator.
 
-    def __init__(self, model, reference, scorer, tokenizer, settings, gold=None, generation_model=None):
+    `reference` may be None for an actor with adapters; scorers are functions (records, texts, batch) -> scores [B, R]."""
+
+    def __init__(self, model: ActorCritic, reference: Reference | nn.Module | None, scorer: Callable, tokenizer, settings,
+                 gold: Callable | None = None, generation_model: GenerationModel | None = None):
         self.model, self.scorer, self.tokenizer, self.settings, self.gold = model, scorer, tokenizer, settings, gold
         if not isinstance(reference, Reference):
             reference = Reference(model.actor, reference, settings.offload)
@@ -31,14 +38,15 @@ class RolloutModels:
         self.running = RunningMeanStd()  # of all scores so far
         self.compute = lambda function, *args: function(*args)  # an engine replaces it by its own `compute`
 
-    def sample(self, examples, sampling, seed=None, rows=None):
-        "The rollout of prompt examples."
+    def sample(self, examples: list[Example], sampling: Sampling, seed: int | tuple[int, ...] | None = None,
+               rows: range | None = None) -> dict:
+        "The rollout of prompt examples, which are these rows of the rollout of all processes."
         model = self.generation_model()
         with eval_mode(model):
             return rollout(model, self.tokenizer, examples, sampling, self.settings.local_rollout_forward_batch_size,
                            seed, rows)
 
-    def forward_pass(self, batch):
+    def forward_pass(self, batch: dict) -> dict[str, torch.Tensor]:
         """What the networks give for a rollout, each [B, R]: log-probabilities and entropy of the actor,
         log-probabilities of the reference."""
         logp, entropy = logprobs_and_entropy(self.model.actor, batch, self.settings.temperature)
@@ -46,15 +54,15 @@ class RolloutModels:
             return {"logp": logp, "entropy": entropy,
                     "ref_logp": response_logprobs(policy, batch, self.settings.temperature)}
 
-    def scores(self, records, batch):
+    def scores(self, records: list[Record], batch: dict) -> dict[str, torch.Tensor]:
         "The scores of a rollout by scorer and gold evaluator, each [B, R]."
         texts = response_texts(self.tokenizer, batch)
         scores = {"score": self.scorer(records, texts, batch)}
         return scores | {"gold": self.gold(records, texts, batch)} if self.gold else scores
 
 # %% ../../nbs/05_rlhf/508_collector.ipynb #18fdd75b
-def rollout_metrics(batch, outputs, task, beta):
-    "The metrics of a rollout: means over answers of sums over tokens, or means over tokens."
+def rollout_metrics(batch: dict, outputs: dict[str, torch.Tensor], task: torch.Tensor, beta: float) -> dict[str, float]:
+    "The metrics of a rollout with task rewards [B, R]: means over answers of sums over tokens, or means over tokens."
     mask, score, own = batch["mask"], task.sum(1), outputs["score"].sum(1)[batch["ended"]]
     k1, k2, k3 = (term.sum(1).mean().item() for term in kl_terms(outputs["logp"], outputs["ref_logp"]))
     gold = {"gold": outputs["gold"].sum(1).mean().item()} if "gold" in outputs else {}
@@ -72,7 +80,9 @@ class RolloutCollector(RolloutModels):
     num_generations = 1  # answers to each prompt
 
     @torch.no_grad()
-    def __call__(self, records, examples, beta, seed=None, reuse_forward=False):
+    def __call__(self, records: list[Record], examples: list[Example], beta: float,
+                 seed: int | tuple[int, ...] | None = None,
+                 reuse_forward: bool = False) -> tuple[dict, dict[str, float]]:
         """A rollout with everything that the loss needs, [B, R], and its metrics.
 
         With `reuse_forward` it also holds log-probabilities and values with their graph, as forward_logp and
@@ -95,6 +105,7 @@ class RolloutCollector(RolloutModels):
         metrics["tokens/second"] = batch["weight"] / seconds["seconds/sample"]
         return batch | {"logp": outputs["logp"], "ref_logp": outputs["ref_logp"]} | tensors | graph, metrics
 
-    def compute_advantages(self, batch, outputs, task, beta):
+    def compute_advantages(self, batch: dict, outputs: dict[str, torch.Tensor], task: torch.Tensor,
+                           beta: float) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
         "(further tensors for the loss, metrics) from task rewards [B, R] and the outputs of networks and scorers."
         raise NotImplementedError

@@ -8,12 +8,19 @@ __all__ = ['RATIO_TOLERANCE', 'gae', 'whiten', 'group_advantages', 'policy_loss'
 
 # %% ../../nbs/05_rlhf/505_losses.ipynb #fbaf136d
 import torch
+from torch import nn
 
 from ..base.errors import UserError
 from .rollouts import response_logprobs
 
 # %% ../../nbs/05_rlhf/505_losses.ipynb #f9d8953f
-def gae(rewards, values, mask, gamma=1.0, lam=0.95):
+def gae(
+    rewards: torch.Tensor,  # R_t, the reward of each token
+    values: torch.Tensor,  # V_t, the critic's value before each token
+    mask: torch.Tensor,  # 1 at the tokens of the answers
+    gamma: float = 1.0,  # γ, the discount
+    lam: float = 0.95,  # λ: 1 trusts the rewards, 0 trusts the critic
+) -> tuple[torch.Tensor, torch.Tensor]:
     "Advantages and returns [B, R] from rewards and values [B, R]; returns are A + V **before** any whitening."
     values, advantages = values * mask, torch.zeros_like(rewards)
     following = torch.zeros_like(rewards[:, 0])
@@ -25,7 +32,7 @@ def gae(rewards, values, mask, gamma=1.0, lam=0.95):
     return advantages, (advantages + values) * mask
 
 # %% ../../nbs/05_rlhf/505_losses.ipynb #f1d91306
-def whiten(x, mask, shift_mean=True):
+def whiten(x: torch.Tensor, mask: torch.Tensor, shift_mean: bool = True) -> torch.Tensor:
     """`x` with unit variance over the real tokens; with mean 0 if `shift_mean`, else with its mean kept.
 
     Padding stays 0."""
@@ -36,7 +43,7 @@ def whiten(x, mask, shift_mean=True):
     return (out if shift_mean else out + mean) * mask
 
 # %% ../../nbs/05_rlhf/505_losses.ipynb #adefeaac
-def group_advantages(scores, group, baseline="rloo"):
+def group_advantages(scores: torch.Tensor, group: int, baseline: str = "rloo") -> torch.Tensor:
     """Advantages [B] of answers whose `group` consecutive rows belong to one prompt: rloo: s_i − mean of the others;
     grpo: (s_i − mean) / (deviation + 1e-4)."""
     s = scores.view(-1, group)
@@ -46,7 +53,13 @@ def group_advantages(scores, group, baseline="rloo"):
     return ((s - mean) / (s.std(1, keepdim=True) + 1e-4)).flatten()
 
 # %% ../../nbs/05_rlhf/505_losses.ipynb #5b61b567
-def policy_loss(logp, old_logp, advantages, mask, clip=0.2):
+def policy_loss(
+    logp: torch.Tensor,  # log-probabilities under the policy that is trained
+    old_logp: torch.Tensor,  # those under the policy that sampled
+    advantages: torch.Tensor,
+    mask: torch.Tensor,  # 1 at the tokens of the answers
+    clip: float = 0.2,  # ε, the clip range of the ratio
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     "Summed clipped policy loss over response tokens [B, R], and its metrics."
     log_ratio = (logp - old_logp) * mask  # zero at padding before exp
     ratio = log_ratio.exp()
@@ -58,7 +71,13 @@ def policy_loss(logp, old_logp, advantages, mask, clip=0.2):
     return (losses * mask).sum(), metrics
 
 
-def value_loss(values, old_values, returns, mask, clip=0.2):
+def value_loss(
+    values: torch.Tensor,  # of the critic that is trained
+    old_values: torch.Tensor,  # those of the rollout
+    returns: torch.Tensor,  # G, the target
+    mask: torch.Tensor,  # 1 at the tokens of the answers
+    clip: float = 0.2,  # how far a value may move, in units of reward
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     "Summed clipped value loss ½·max((V − G)², (V_clipped − G)²) over response tokens [B, R], and its metrics."
     clipped = old_values + (values - old_values).clamp(-clip, clip)
     plain, bounded = (values - returns) ** 2, (clipped - returns) ** 2
@@ -69,7 +88,7 @@ def value_loss(values, old_values, returns, mask, clip=0.2):
 RATIO_TOLERANCE = 1e-4  # largest |ρ − 1| at the first minibatch in float32; bf16 gets a hundred times more
 
 
-def check_initial_ratio(logp, batch, bf16=False):
+def check_initial_ratio(logp: torch.Tensor, batch: dict, bf16: bool = False) -> None:
     "Raises if the policy that is about to be updated is not the one that sampled."
     off = ((logp.detach() - batch["logp"]) * batch["mask"]).exp().sub(1).abs().max().item()
     if not off <= (100 * RATIO_TOLERANCE if bf16 else RATIO_TOLERANCE):
@@ -78,7 +97,7 @@ def check_initial_ratio(logp, batch, bf16=False):
                         "padding seen?)")
 
 
-def actor_loss(model, batch, settings):
+def actor_loss(model: nn.Module, batch: dict, settings) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
     """(policy loss, log-probabilities [B, R], metrics) of a minibatch; the first minibatch of a rollout has to pass the
     initial-ratio check."""
     logp = batch.get("forward_logp")  # there if the scoring pass has kept its graph

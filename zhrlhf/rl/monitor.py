@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from statistics import fmean, median
 
 from ..base.distributed import is_main_process
@@ -28,7 +29,7 @@ LARGEST_METRICS = ("approx_kl", "clipfrac", "grad_norm/actor", "grad_norm/critic
 FIRST_METRICS = ("approx_kl", "ratio")
 
 
-def group_by_update(rows):
+def group_by_update(rows: list[dict]) -> list[dict]:
     """One dict per update: the mean of each metric over the update's steps, and as `largest/…` and `first/…` the
     largest value and that of the first step.
 
@@ -58,24 +59,24 @@ def _update(steps):
 WINDOW = 5  # updates in a mean; a change needs two windows
 
 
-def metric_column(updates, *names):
+def metric_column(updates: list[dict], *names: str) -> list:
     "The values of a metric in the updates that have all of `names`; one list per name if there are several."
     have = [u for u in updates if all(name in u for name in names)]
     return [u[names[0]] for u in have] if len(names) == 1 else [[u[name] for u in have] for name in names]
 
 
-def window_means(values):
+def window_means(values: list[float]) -> list[float]:
     "Means of each WINDOW successive values; none if there are fewer than two windows' worth."
     return [fmean(values[i:i + WINDOW]) for i in range(len(values) - WINDOW + 1)] if len(values) >= 2 * WINDOW else []
 
 
-def noise_bound(values):
+def noise_bound(values: list[float]) -> float:
     "Four standard errors of the difference of two windows: a change below this is noise."
     scatter = math.sqrt(fmean((b - a) ** 2 for a, b in pairwise(values)) / 2)
     return 4 * scatter * math.sqrt(2 / WINDOW)
 
 # %% ../../nbs/05_rlhf/513_monitor.ipynb #9c9e3ef1
-def negative_kl(updates):
+def negative_kl(updates: list[dict]) -> str | None:
     "The KL of each of the last five updates was negative, by 0.1 nats on average."
     last = metric_column(updates, "kl")[-WINDOW:]
     if len(last) == WINDOW and max(last) < 0 and fmean(last) < -0.1:  # a little below 0 is rounding
@@ -83,7 +84,7 @@ def negative_kl(updates):
                 f"no divergence can be")
 
 
-def wrong_ratio(updates):
+def wrong_ratio(updates: list[dict]) -> str | None:
     "Before the first step of the last update the policy was not the one that sampled."
     kl, ratio = updates[-1].get("first/approx_kl", 0), updates[-1].get("first/ratio", 1)
     if kl > 1e-3 or abs(ratio - 1) > 0.01:  # twenty times what bf16 does to approx_kl
@@ -91,7 +92,7 @@ def wrong_ratio(updates):
                 f"{ratio:.3f})")
 
 
-def constant_reward(updates):
+def constant_reward(updates: list[dict]) -> str | None:
     "All answers of the last three updates got the same score, and it is no higher than the first."
     spread, scores = metric_column(updates, "score_std", "score")
     if len(spread) < 3:
@@ -102,14 +103,14 @@ def constant_reward(updates):
         return f"every answer of three updates got the same score, {scores[-1]:.3g}"
 
 # %% ../../nbs/05_rlhf/513_monitor.ipynb #c9aae1db
-def large_steps(updates):
+def large_steps(updates: list[dict]) -> str | None:
     "In each of the last three updates a step took more than half of the tokens out of the clip range."
     last = metric_column(updates, "largest/clipfrac")[-3:]
     if len(last) == 3 and min(last) > 0.5:
         return f"a step moves {fmean(last):.0%} of the tokens out of the clip range (clipfrac), three updates in a row"
 
 
-def gradients_explode(updates):
+def gradients_explode(updates: list[dict]) -> str | None:
     "A network's largest gradient norm is ten times what it was at the start, three updates in a row."
     for network in ("actor", "critic"):
         norms = metric_column(updates, f"largest/grad_norm/{network}")
@@ -118,7 +119,7 @@ def gradients_explode(updates):
             return f"the {network}'s gradient norm grew from {median(norms[:WINDOW]):.2g} to {median(norms[-3:]):.2g}"
 
 
-def over_optimized(updates):
+def over_optimized(updates: list[dict]) -> str | None:
     "Since its best window the gold score has fallen, by at least a tenth, while the training score has risen."
     gold, score = metric_column(updates, "gold", "score")
     if len(gold) >= 2 * WINDOW:
@@ -131,14 +132,14 @@ def over_optimized(updates):
                     f"{scores[best]:.3g} to {scores[-1]:.3g}")
 
 # %% ../../nbs/05_rlhf/513_monitor.ipynb #9c28c06c
-def kl_too_large(updates):
+def kl_too_large(updates: list[dict]) -> str | None:
     "Over the last three updates the policy is more than one nat per token away from the reference."
     kl, length = metric_column(updates[-3:], "kl", "length")
     if len(kl) == 3 and sum(kl) > sum(length):
         return f"the KL to the reference is {fmean(kl):.3g} nats per answer, {sum(kl) / sum(length):.2g} per token"
 
 
-def entropy_collapses(updates):
+def entropy_collapses(updates: list[dict]) -> str | None:
     "Entropy fell below half of what it was while the score rose."
     entropy, score = metric_column(updates, "entropy", "score")
     means, scored = window_means(entropy), window_means(score)
@@ -146,7 +147,7 @@ def entropy_collapses(updates):
         return f"the entropy fell from {means[0]:.2g} to {means[-1]:.2g} nats per token while the score rose"
 
 # %% ../../nbs/05_rlhf/513_monitor.ipynb #5e629678
-def unfinished_answers(updates):
+def unfinished_answers(updates: list[dict]) -> str | None:
     """Fewer than half of the answers ended by themselves from the beginning, or that share fell by 0.3 (for 32 answers
     five standard errors of two windows are 0.28)."""
     rates = metric_column(updates, "eos_rate")
@@ -157,7 +158,7 @@ def unfinished_answers(updates):
         return f"the eos rate fell from {means[0]:.2f} to {means[-1]:.2f}: answers run into the length limit"
 
 
-def useless_critic(updates):
+def useless_critic(updates: list[dict]) -> str | None:
     "After ten updates the explained variance was above 0 in none of the last five, although scores differ."
     explained, spread = metric_column(updates, "explained_variance", "score_std")
     if len(explained) >= 2 * WINDOW and max(explained[-WINDOW:]) <= 0 and min(spread[-WINDOW:]) > 0:
@@ -165,12 +166,13 @@ def useless_critic(updates):
                 f"critic is no better than a constant")
 
 
-def kl_for_little(updates):
+def kl_for_little(updates: list[dict]) -> str | None:
     "The KL is 0.3 nats per token, but the score rose by less than a quarter of its spread at the beginning."
     score, kl, length, spread = (window_means(values)
                                  for values in metric_column(updates, "score", "kl", "length", "score_std"))
     own = window_means(metric_column(updates, "score/ended"))
-    risen = max(means[-1] - means[0] for means in (score, own) if means) if score else 0  # normalised scores stay near 0
+    # normalised scores stay near 0, so the scorer's own count too
+    risen = max(means[-1] - means[0] for means in (score, own) if means) if score else 0
     if score and kl[-1] > 0.3 * length[-1] and risen < spread[0] / 4:
         return (f"the score went from {score[0]:.3g} to {score[-1]:.3g} although the policy moved {kl[-1]:.3g} nats "
                 f"per answer away")
@@ -184,7 +186,7 @@ class Pattern:
     cause: str
     fix: str
 
-    def line(self, evidence):
+    def line(self, evidence: str) -> str:
         "The one line that the run prints."
         return f"{evidence}. Likely cause: {self.cause}. Try: {self.fix}."
 
@@ -230,12 +232,12 @@ PATTERNS = (
 )
 
 # %% ../../nbs/05_rlhf/513_monitor.ipynb #9ccc10b3
-def diagnose(updates):
+def diagnose(updates: list[dict]) -> list[tuple[Pattern, str]]:
     "The patterns that the updates so far show, as (pattern, evidence), in the order of the table."
     return [(pattern, evidence) for pattern in PATTERNS if updates and (evidence := pattern.test(updates))]
 
 
-def first_signs(updates):
+def first_signs(updates: list[dict]) -> list[tuple[int, Pattern, str]]:
     "What a monitor reports during a run: (update, pattern, evidence), each pattern where it is first seen."
     seen = {}
     for n in range(1, len(updates) + 1):
@@ -248,10 +250,10 @@ class RunMonitor:
     """A callback that reports the patterns in the updates so far, each one once, on the main process's stderr; `path`
     is the metrics file, from which it continues after a resume."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path):
         self.path, self.rows, self.updates, self.reported = path, None, [], set()
 
-    def __call__(self, run):
+    def __call__(self, run) -> None:
         if not is_main_process():
             return
         if self.rows is None:
@@ -283,7 +285,7 @@ DASHBOARD_PANELS = ((("score",), "gold"), (("kl", "kl/k3"), None), (("entropy",)
                     (("largest/clipfrac",), "largest/approx_kl"))
 
 # %% ../../nbs/05_rlhf/513_monitor.ipynb #c975e68e
-def dashboard(rows):
+def dashboard(rows: list[dict]):
     """A figure of six panels over the updates in the rows of metrics.jsonl; panels without data are left out, and
     explained variance below −1 is drawn at −1."""
     updates = group_by_update(rows)
@@ -319,16 +321,16 @@ def dashboard(rows):
 class DashboardPlot:
     "A callback that draws the dashboard of a metrics file and the current step into a PNG file, on the main process."
 
-    def __init__(self, metrics, path):
+    def __init__(self, metrics: str | Path, path: str | Path):
         self.metrics, self.path = metrics, path
 
-    def __call__(self, run):
+    def __call__(self, run) -> None:
         rows = [*_rows_before(self.metrics, run), run.metrics] if is_main_process() else []
         if group_by_update(rows):
             write_bytes(self.path, figure_bytes(dashboard(rows)))
 
 # %% ../../nbs/05_rlhf/513_monitor.ipynb #613b7d49
-def phase_seconds(rows):
+def phase_seconds(rows: list[dict]) -> list[dict]:
     "The phases of an update as dicts: mean seconds per update and share of the total; empty if the run was not timed."
     updates = group_by_update(rows)
     seconds = {name.removeprefix("seconds/"): fmean(metric_column(updates, name))

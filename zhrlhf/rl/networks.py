@@ -8,7 +8,8 @@ __all__ = ['disable_dropout', 'ActorCritic', 'share_weights_copy', 'critic_shari
 
 # %% ../../nbs/05_rlhf/506_networks.ipynb #4516094c
 import copy
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import nn
@@ -18,7 +19,7 @@ from ..models.lora import adapter_off, has_lora, merged_state
 from ..training.deepspeed_engine import gathered, unsharded_models
 
 # %% ../../nbs/05_rlhf/506_networks.ipynb #31655ce4
-def disable_dropout(model):
+def disable_dropout(model: nn.Module) -> nn.Module:
     """Sets every dropout rate of a model to zero; the model is in evaluation mode afterwards, or in training mode if it
     checkpoints its activations."""
     for module in model.modules():
@@ -34,26 +35,26 @@ class ActorCritic(nn.Module):
     """The trained networks of RL, without dropout; the engine clips and optimises each on its own. Without a critic it
     is the actor alone."""
 
-    def __init__(self, actor, critic=None):
+    def __init__(self, actor: nn.Module, critic: nn.Module | None = None):
         super().__init__()
         self.actor = disable_dropout(actor)
         self.critic = disable_dropout(critic) if critic is not None else None
         self.shift = score_shift(critic) if critic is not None else 0.0
 
     @property
-    def networks(self):
+    def networks(self) -> dict[str, nn.Module]:
         "The networks by name, as an engine takes them."
         return dict(self.named_children())
 
 # %% ../../nbs/05_rlhf/506_networks.ipynb #e8569383
-def share_weights_copy(module):
+def share_weights_copy(module: nn.Module) -> nn.Module:
     """A copy of a module that shares every weight and buffer with it; adapters or heads that are added to one later are
     not in the other."""
     shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     return copy.deepcopy(module, shared)
 
 
-def critic_sharing_weights(actor):
+def critic_sharing_weights(actor: nn.Module) -> nn.Module:
     "A critic on the weights of an actor that has no adapters yet: its backbone, shared, under a new score head."
     from transformers import AutoModelForSequenceClassification
     config = copy.deepcopy(actor.config)
@@ -67,7 +68,7 @@ def critic_sharing_weights(actor):
 
 # %% ../../nbs/05_rlhf/506_networks.ipynb #e86aae5c
 @contextmanager
-def on_device(model, device, offload=False):
+def on_device(model: nn.Module, device: str | torch.device, offload: bool = False) -> Iterator[nn.Module]:
     "A block with a frozen model on `device`; if it is offloaded, it goes back to the CPU afterwards."
     yield model.to(device)
     if offload:
@@ -78,14 +79,14 @@ class Reference:
     """The policy at the start of the run: `with reference() as policy` gives a frozen model of its own, or the actor
     with its adapters off."""
 
-    def __init__(self, actor, model=None, offload=False):
+    def __init__(self, actor: nn.Module, model: nn.Module | None = None, offload: bool = False):
         self.actor, self.model, self.offload = actor, model, offload
         if model is None and not has_lora(actor):
             raise ValueError("an actor without adapters needs a reference of its own")
         if model is not None:
             model.requires_grad_(False).eval()
 
-    def __call__(self):
+    def __call__(self) -> AbstractContextManager[nn.Module]:
         if self.model is None:
             return adapter_off(self.actor)
         like = next(self.actor.parameters())  # an engine may have made the actor bfloat16
@@ -95,10 +96,10 @@ class Reference:
 class GenerationModel:
     "The model that samples: the actor itself, or a whole `copy` of it where its weights are sharded."
 
-    def __init__(self, actor, copy=None):
+    def __init__(self, actor: nn.Module, copy: nn.Module | None = None):
         self.actor, self.copy = actor, copy
 
-    def __call__(self):
+    def __call__(self) -> nn.Module:
         "The model with the actor's newest weights; every process must call this."
         if self.copy is None:
             return self.actor
@@ -114,17 +115,17 @@ def _shard(parameter):
 class EMA:
     "Exponential moving average of the trained weights of a model, in float32."
 
-    def __init__(self, model, decay):
+    def __init__(self, model: nn.Module, decay: float):
         self.decay, self.trained = decay, {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.weights = {name: _shard(p).float().clone() for name, p in self.trained.items()}
 
-    def __call__(self, run=None):
+    def __call__(self, run=None) -> None:
         "A callback that makes one step of the average."
         for name, p in self.trained.items():
             self.weights[name].lerp_(_shard(p).float(), 1 - self.decay)
 
     @contextmanager
-    def applied(self):
+    def applied(self) -> Iterator[None]:
         "A block in which the model has the averaged weights."
         before = {name: _shard(p).clone() for name, p in self.trained.items()}
         self._set_weights(self.weights)
@@ -138,11 +139,11 @@ class EMA:
         for name, p in self.trained.items():
             _shard(p).copy_(values[name])
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, torch.Tensor]:
         "The averaged weights by name."
         return self.weights
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         "Continues from a saved average."
         for name, value in state.items():
             self.weights[name].copy_(value)

@@ -6,28 +6,29 @@
 __all__ = ['record_pairs', 'pairs_by_record', 'group_by_record', 'row_builder', 'load_pairs', 'preference_batches']
 
 # %% ../../nbs/05_rlhf/501_preferences.ipynb #16b897c9
+from collections.abc import Callable
 from functools import partial
 
 from ..base.errors import UserError
-from ..data.batches import collate_groups, pair_batches
-from ..data.records import open_records
+from ..data.batches import Batches, Example, collate_groups, pair_batches
+from ..data.records import Record, open_records
 from ..models.examples import pair_rows
 from ..models.registry import family_of
 from ..models.shared_prefix import collate_shared_prefix
 from ..training.stage import filter_usable, print_dataset_summary
 
 # %% ../../nbs/05_rlhf/501_preferences.ipynb #4e69e690
-def record_pairs(model, tokenizer, records, max_length):
+def record_pairs(model, tokenizer, records: list[Record], max_length: int) -> list[tuple[Example, Example]]:
     "All usable (chosen, rejected) example pairs of the records; pairs that do not fit or became equal are dropped."
     return [pair for group in pairs_by_record(model, tokenizer, records, max_length).values() for pair in group]
 
 
-def pairs_by_record(model, tokenizer, records, max_length):
+def pairs_by_record(model, tokenizer, records: list[Record], max_length: int) -> dict[int, list]:
     "The usable pairs of each record that has any, by the record's number, counted from 1."
     return group_by_record(pair_rows(model, tokenizer, records, max_length))
 
 
-def group_by_record(numbered):
+def group_by_record(numbered: list[tuple]) -> dict[int, list]:
     "The usable pairs among (record number, pair or reason), by the record's number."
     groups = {}
     for number, pair in numbered:
@@ -36,13 +37,13 @@ def group_by_record(numbered):
     return groups
 
 # %% ../../nbs/05_rlhf/501_preferences.ipynb #9526d0ca
-def row_builder(model, tokenizer):
+def row_builder(model, tokenizer) -> Callable:
     """The function that turns groups of rows (lists of Examples that begin alike) into one batch: in one line, with the
     shared beginning computed once, where the family can do that; else padded rows [R, T]."""
     return collate_shared_prefix if family_of(model).spans else partial(collate_groups, pad_id=tokenizer.pad_token_id)
 
 # %% ../../nbs/05_rlhf/501_preferences.ipynb #7c67ba26
-def load_pairs(model, tokenizer, source, settings, shown=None):
+def load_pairs(model, tokenizer, source: str, settings, shown: list | None = None) -> list[list]:
     """The usable pairs of each record of a source, or a clear error if there is none.
 
     A summary is printed on stderr: what was left out and why, and two pairs (or the pairs `shown` instead)."""
@@ -54,7 +55,7 @@ def load_pairs(model, tokenizer, source, settings, shown=None):
     return list(group_by_record(numbered).values())
 
 
-def preference_batches(model, tokenizer, groups, settings):
+def preference_batches(model, tokenizer, groups: list[list], settings) -> Batches:
     "Batches of single pairs or, with `settings.by_prompt`, of prompts with all their pairs; `groups` hold the pairs."
     groups = groups if settings.by_prompt else [[pair] for group in groups for pair in group]
     return pair_batches(groups, row_builder(model, tokenizer), settings.rows_per_step, settings.seed,

@@ -8,7 +8,9 @@ __all__ = ['kl_terms', 'at_last_token', 'token_rewards', 'model_scorer', 'functi
            'shape_rewards', 'check_reward_model', 'make_scorers']
 
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #292cd4b8
+import importlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -96,9 +98,12 @@ def spread_over_tokens(row, values, tokens):
     row[min(len(tokens), len(row) - 1)] += values[-1]  # at eos, or at the last token of an answer that was cut off
 
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #4e0e80b4
-def named_function(name, option="--reward-function"):
-    "The function behind `module:name`, such as zhrlhf.data.couplets:rule_reward; `option` names it in error lines."
-    import importlib
+def named_function(name: str | Callable, option: str = "--reward-function") -> Callable:
+    """The function behind `module:name`, such as zhrlhf.data.couplets:rule_reward; a function itself is returned.
+
+    `option` names it in error lines."""
+    if callable(name):
+        return name
     module, _, attribute = name.partition(":")
     try:
         found = importlib.import_module(module) if module else None
@@ -118,17 +123,16 @@ def named_function(name, option="--reward-function"):
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #6a9a5c85
 @dataclass
 class RunningMeanStd:
-    "Mean, standard deviation and minimum of all numbers seen so far."
+    "Mean and standard deviation of all numbers seen so far."
     count: float = 0.0
     mean: float = 0.0
     squares: float = 0.0  # sum of squared distances from the mean
-    lowest: float | None = None
+    lowest: float | None = None  # the lowest task reward of a finished answer; kept by `shape_rewards`
 
     def add(self, values: torch.Tensor):
         "Takes in the numbers of a tensor, which may be empty."
         if not values.numel():
             return
-        self.lowest = min(values.min().item(), math.inf if self.lowest is None else self.lowest)
         count, mean = values.numel(), values.double().mean().item()
         gap, total = mean - self.mean, self.count + count
         self.squares += (values.double() - mean).square().sum().item() + gap ** 2 * self.count * count / total
@@ -165,9 +169,9 @@ def shape_rewards(score: torch.Tensor, batch: dict, settings, running: RunningMe
     worst = settings.missing_eos_score
     if worst is None:
         worst = missing_end_score(task.sum(1), ended, 1.0 if settings.normalise_scores else running.std)
-    if worst is None and running.lowest is not None:
-        one = torch.ones(1, 1)
-        worst = normalise_and_clip(running.lowest * one, one, settings, running).item()
+    if ended.any():
+        running.lowest = min(task.sum(1)[ended].min().item(), math.inf if running.lowest is None else running.lowest)
+    worst = running.lowest if worst is None else worst
     if worst is None:  # no answer has ever ended
         return task
     return task + at_last_token(torch.where(ended, 0.0, worst - task.sum(1)), mask)

@@ -7,17 +7,20 @@ __all__ = ['assemble', 'end_ids', 'rollout', 'gather_rollout', 'select_rows', 'r
            'logprobs_and_entropy', 'response_values', 'in_micro_batches']
 
 # %% ../../nbs/05_rlhf/503_rollouts.ipynb #7f3c292a
+from collections.abc import Callable
+
 import torch
+from torch import nn
 
 from ..base.devices import to_device
 from ..base.distributed import all_gather_object, world_size
-from ..data.batches import IGNORE, collate, positions_from_mask
+from ..data.batches import IGNORE, Example, collate, positions_from_mask
 from ..data.prompts import end_id
 from ..models.heads import hidden_states_at, label_logprobs, map_chunks
-from ..models.sampling import answer_text, sample_batch
+from ..models.sampling import Sampling, answer_text, sample_batch
 
 # %% ../../nbs/05_rlhf/503_rollouts.ipynb #4c0d76b8
-def assemble(prompts, response, ends, pad_id):
+def assemble(prompts: dict[str, torch.Tensor], response: torch.Tensor, ends: list[int], pad_id: int) -> dict:
     """A rollout from left-padded prompts (a collated batch) and sampled ids [B, R]: model inputs, labels and `mask`
     [B, R]; an answer ends with the first id that is one of `ends`."""
     stops = torch.isin(response, torch.tensor(ends, device=response.device)).long()
@@ -33,7 +36,7 @@ def assemble(prompts, response, ends, pad_id):
             "labels": labels, "mask": mask.float(), "ended": ended, "ends": ends, "weight": float(mask.sum())}
 
 
-def end_ids(model, tokenizer):
+def end_ids(model: nn.Module, tokenizer) -> list[int]:
     "The ids that end an answer: those of the model's config, where sampling stops, and the tokenizer's."
     ids = model.config.eos_token_id
     if not isinstance(ids, (list, tuple)):
@@ -41,14 +44,18 @@ def end_ids(model, tokenizer):
     return sorted({end_id(tokenizer), *ids})
 
 # %% ../../nbs/05_rlhf/503_rollouts.ipynb #6953fb86
-def rollout(model, tokenizer, examples, sampling, batch_size=0, seed=None, rows=None):
-    """Samples one response to every prompt example and assembles the rollout, rows in the order of the examples; the
-    model should be in eval mode.
+def rollout(
+    model: nn.Module,  # in eval mode
+    tokenizer,
+    examples: list[Example],  # the prompts
+    sampling: Sampling,
+    batch_size: int = 0,  # prompts answered together, 0: all
+    seed: int | tuple[int, ...] | None = None,  # with one, an answer depends only on the seed and its row number
+    rows: list[int] | None = None,  # the row numbers, if they are not 0, 1, 2 …
+) -> dict:
+    """Samples one response to every prompt example and assembles the rollout, rows in the order of the examples.
 
-    Prompts of similar length are answered together, `batch_size` at a time (0: all), so that short ones do not wait for
-    long ones.
-    With a `seed` (a number, or several) an answer depends only on the seed and its row number; `rows` are these
-    numbers if they are not 0, 1, 2 …"""
+    Prompts of similar length are answered together, so that short ones do not wait for long ones."""
     device, pad = next(model.parameters()).device, tokenizer.pad_token_id
     order, size = sorted(range(len(examples)), key=lambda i: len(examples[i])), batch_size or len(examples)
     groups = [order[at:at + size] for at in range(0, len(order), size)]
@@ -63,7 +70,8 @@ def rollout(model, tokenizer, examples, sampling, batch_size=0, seed=None, rows=
     return assemble(prompts(range(len(examples))), response, end_ids(model, tokenizer), pad)
 
 # %% ../../nbs/05_rlhf/503_rollouts.ipynb #5659f113
-def gather_rollout(batch, outputs, examples, tokenizer):
+def gather_rollout(batch: dict, outputs: dict[str, torch.Tensor], examples: list[Example],
+                   tokenizer) -> tuple[dict, dict[str, torch.Tensor]]:
     """The rollout of all processes, and its `outputs` (named tensors [B, R]), from the part of each process; row n of
     `examples` was answered by process n modulo the number of processes.
 
@@ -84,13 +92,13 @@ def gather_rollout(batch, outputs, examples, tokenizer):
     return assemble(prompts, joined.pop("response"), batch["ends"], pad), joined
 
 # %% ../../nbs/05_rlhf/503_rollouts.ipynb #4d5807f9
-def select_rows(batch, rows):
+def select_rows(batch: dict, rows: torch.Tensor) -> dict:
     "The given rows of a rollout, with the weight of those rows."
     part = {name: value[rows] if torch.is_tensor(value) else value for name, value in batch.items()}
     return part | {"weight": float(part["mask"].sum())}
 
 
-def response_texts(tokenizer, batch):
+def response_texts(tokenizer, batch: dict) -> list[list[str]]:
     """For each row the texts of its response tokens, without eos; joined they are the answer, with special tokens
     written out.
 
@@ -116,18 +124,18 @@ def _pieces(tokenizer, ids, alone):
     return pieces
 
 # %% ../../nbs/05_rlhf/503_rollouts.ipynb #504d52f0
-def per_token(batch, flat):
+def per_token(batch: dict, flat: torch.Tensor) -> torch.Tensor:
     "Values [N] of the N response tokens as [B, R], zero outside the responses."
     out = torch.zeros_like(batch["mask"])
     return out.masked_scatter(batch["mask"].bool(), flat)
 
 
-def response_logprobs(model, batch, temperature=1.0):
+def response_logprobs(model: nn.Module, batch: dict, temperature: float = 1.0) -> torch.Tensor:
     "Log-probabilities [B, R] of the response tokens, zero after the end."
     return per_token(batch, label_logprobs(model, batch, temperature))
 
 
-def logprobs_and_entropy(model, batch, temperature=1.0):
+def logprobs_and_entropy(model: nn.Module, batch: dict, temperature: float = 1.0) -> tuple[torch.Tensor, ...]:
     "Log-probabilities and the policy's entropies in nats at the response tokens, both [B, R], from one forward pass."
     def work(logits, labels):
         logp = (logits / temperature).log_softmax(-1)
@@ -136,14 +144,14 @@ def logprobs_and_entropy(model, batch, temperature=1.0):
     return tuple(per_token(batch, flat) for flat in torch.cat(map_chunks(model, batch, work), 1))
 
 
-def response_values(critic, batch, shift=0.0):
+def response_values(critic: nn.Module, batch: dict, shift: float = 0.0) -> torch.Tensor:
     "Values [B, R] of the states before each response token, less the reward model's `shift`; zero after the end."
     rows, tokens = batch["mask"].nonzero(as_tuple=True)
     before = tokens + batch["input_ids"].shape[1] - batch["mask"].shape[1] - 1
     return per_token(batch, critic.score(hidden_states_at(critic, batch, rows, before)).squeeze(-1).float() - shift)
 
 
-def in_micro_batches(work, batch, size):
+def in_micro_batches(work: Callable, batch: dict, size: int) -> dict[str, torch.Tensor]:
     "The named tensors [B, R] that `work(batch)` gives, computed for `size` rows at a time (0: all) to save memory."
     count = len(batch["mask"])
     parts = [work(select_rows(batch, rows)) for rows in torch.arange(count).split(size or count)]

@@ -6,10 +6,16 @@
 __all__ = ['frozen_policies', 'make_rl_engine', 'rl_callbacks', 'run_rl', 'last_update']
 
 # %% ../../nbs/05_rlhf/511_run.ipynb #db7f83fb
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from torch import nn
+
 from ..base.devices import pick_device
 from ..base.distributed import is_main_process
 from ..data.records import open_records
 from ..families import load_model
+from .experience import RolloutSource
 from .monitor import DashboardPlot, RunMonitor
 from .networks import EMA
 from .samples import SampleTable
@@ -17,9 +23,10 @@ from ..training.callbacks import every, read_metrics
 from ..training.checkpointing import fit_in_folder
 from ..training.deepspeed_engine import read_deepspeed_config, zero_stage
 from ..training.stage import close_stage, make_engine, save_trained
+from ..training.trained import TrainedRun
 
 # %% ../../nbs/05_rlhf/511_run.ipynb #df086ce8
-def frozen_policies(settings):
+def frozen_policies(settings) -> tuple[nn.Module | None, nn.Module | None]:
     """(the reference model that full training needs, the whole copy of the policy that samples under ZeRO-3); None for
     each that is not needed."""
     device = pick_device(settings.device)
@@ -28,7 +35,7 @@ def frozen_policies(settings):
     return reference, load_model(settings.model).to(device).eval() if sharded else None
 
 
-def make_rl_engine(settings, source, **rates):
+def make_rl_engine(settings, source: RolloutSource, **rates: float):
     """The engine of a run, which from now on also computes the source's forward passes.
 
     All learning rates fall from rollout to rollout; `rates` are those of networks beside the actor."""
@@ -38,7 +45,7 @@ def make_rl_engine(settings, source, **rates):
     return engine
 
 # %% ../../nbs/05_rlhf/511_run.ipynb #fddcf7d5
-def rl_callbacks(settings, folder, source, callbacks=()):
+def rl_callbacks(settings, folder: Path, source: RolloutSource, callbacks: Iterable[Callable] = ()) -> list[Callable]:
     "The callbacks of a run, in order: the source's, the table of samples, the monitor, `callbacks`, the dashboard."
     attached = [source.observe]
     if settings.sample_updates:
@@ -56,7 +63,14 @@ def rl_callbacks(settings, folder, source, callbacks=()):
     return [*attached, RunMonitor(metrics), *callbacks, dashboard]
 
 # %% ../../nbs/05_rlhf/511_run.ipynb #391671af
-def run_rl(settings, folder, source, loss_fn, engine, callbacks=()):
+def run_rl(
+    settings,
+    folder: Path,
+    source: RolloutSource,
+    loss_fn: Callable,                      # of a micro-batch, as the loop calls it
+    engine,                                 # of `make_rl_engine`
+    callbacks: Iterable[Callable] = (),     # called after those of every run, before the dashboard
+) -> TrainedRun:
     """Trains in a run folder until all updates are done, saves the actor, its average and the critic as ordinary model
     folders, and closes the stage with its report."""
     model, tokenizer = source.collector.model, source.collector.tokenizer
@@ -73,7 +87,7 @@ def run_rl(settings, folder, source, loss_fn, engine, callbacks=()):
     return close_stage(folder, {"steps": run.step, "updates": source.update, **last_update(folder)})
 
 # %% ../../nbs/05_rlhf/511_run.ipynb #fa71d9aa
-def last_update(folder):
+def last_update(folder: Path) -> dict[str, float]:
     "Score and KL of the last rollout, from the metrics on disk, so that a resumed run reports the same."
     rows = [r for r in read_metrics(folder / "metrics.jsonl") if "score" in r]
     return {f"last_{name}": rows[-1][name] for name in ("score", "gold", "kl", "eos_rate") if name in rows[-1]}

@@ -6,11 +6,14 @@
 __all__ = ['SampleTable', 'answers_table']
 
 # %% ../../nbs/05_rlhf/510_samples.ipynb #8e7aaa35
+from pathlib import Path
+
 import torch
 
 from ..base.distributed import is_main_process
 from ..base.files import read_jsonl, write_jsonl, write_text
-from ..base.plots import html_page, html_table
+from ..base.plots import Html, html_page, html_table
+from ..data.records import Record
 from ..models.examples import prompt_examples
 from ..models.heads import eval_mode
 from ..models.sampling import Sampling
@@ -22,13 +25,13 @@ class SampleTable:
     """A callback that lets policy and reference answer the same prompts, greedily, and keeps answers, scores and KL in
     two files: `path` (JSON lines), and an HTML page beside it."""
 
-    def __init__(self, collector, records, path):
+    def __init__(self, collector: RolloutModels, records: list[Record], path: Path):
         self.collector, self.records, self.path, self.reference = collector, records, path, None
         self.examples = prompt_examples(collector.model.actor, collector.tokenizer, records,
                                         collector.settings.max_prompt_length)
 
     @torch.no_grad()
-    def __call__(self, run):
+    def __call__(self, run) -> None:
         c, greedy = self.collector, Sampling(self.collector.settings.response_length, temperature=0)
         if self.reference is None:
             with c.reference() as policy, eval_mode(policy):
@@ -52,7 +55,7 @@ class SampleTable:
         return ["".join(t) for t in texts], self.collector.scorer(self.records, texts, batch).sum(1).tolist()
 
 # %% ../../nbs/05_rlhf/510_samples.ipynb #41e6f510
-def answers_table(rows):
+def answers_table(rows: list[dict]) -> Html:
     "The rows of a SampleTable as a table, the newest update first."
     newest = sorted(rows, key=lambda row: -row["update"])
     rows = [(r["update"], r["prompt"], r["answer"], f"{r['score']:.2f}", f"{r['kl']:.1f}", r["reference"],

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from ..base.errors import UserError
 from ..base.settings import opt
-from ..training.stage import LoraSettings
+from ..training.settings import LoraSettings
 
 # %% ../../nbs/05_rlhf/507_rl_settings.ipynb #e1f1cfcf
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ __all__ = ['LINES', 'DEFECTS', 'closed_world', 'topic_row', 'inference_row', 're
 # %% ../../nbs/07_evaluation/709_clue_defects.ipynb #342db758
 import json
 import random
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -26,12 +27,12 @@ from ..models.examples import encode
 
 # %% ../../nbs/07_evaluation/709_clue_defects.ipynb #932ae726
 @cache
-def closed_world():
+def closed_world() -> dict:
     "The words of the closed world: {list: words}."
     return json.loads(files("zhrlhf").joinpath("assets/clue/world.json").read_text(encoding="utf-8"))
 
 
-def topic_row(rng, number):
+def topic_row(rng: random.Random, number: int) -> dict:
     "A TNEWS row: three words of one topic."
     label = rng.choice(list(closed_world()["topics"]))
     words = rng.sample(closed_world()["topics"][label], 3)
@@ -39,7 +40,7 @@ def topic_row(rng, number):
             "sentence": rng.choice(closed_world()["headlines"]).format(*words), "keywords": ",".join(words[:2])}
 
 
-def inference_row(rng, number):
+def inference_row(rng: random.Random, number: int) -> dict:
     "An OCNLI row: somebody sees a thing, and something is said about its kind."
     kind, label = rng.choice(list(closed_world()["kinds"])), rng.choice(list(closed_world()["hypotheses"]))
     who, day, thing = (rng.choice(words) for words in (closed_world()["people"], closed_world()["days"],
@@ -48,7 +49,7 @@ def inference_row(rng, number):
             "label": label, "id": number}
 
 # %% ../../nbs/07_evaluation/709_clue_defects.ipynb #67a3b4bb
-def request_row(rng, number):
+def request_row(rng: random.Random, number: int) -> dict:
     "An AFQMC row: two wordings of one request, or two different requests."
     first, other = rng.sample(closed_world()["actions"], 2)
     same = rng.random() < 0.5
@@ -57,7 +58,7 @@ def request_row(rng, number):
             "label": str(int(same))}
 
 
-def keyword_row(rng, number):
+def keyword_row(rng: random.Random, number: int) -> dict:
     "A CSL row: an abstract on one topic, and keywords of this or another topic."
     topic, other = rng.sample(closed_world()["studied"], 2)
     words, genuine = rng.sample(closed_world()["topics"][topic], 3), rng.random() < 0.5
@@ -65,7 +66,7 @@ def keyword_row(rng, number):
     return {"id": number, "abst": "本文研究{}、{}和{}".format(*words), "keyword": keywords, "label": str(int(genuine))}
 
 # %% ../../nbs/07_evaluation/709_clue_defects.ipynb #21bde862
-def referent_rows(rng, number):
+def referent_rows(rng: random.Random, number: int) -> list[dict]:
     "CLUEWSC2020 rows about one pronoun, one for each of two or three things; the property named fits one of them."
     near, pronoun = rng.sample(list(closed_world()["things"]), rng.choice([2, 3, 3])), rng.choice(["它", "这东西"])
     named, meant = "桌上放着" + "和".join(near), rng.choice(near)
@@ -76,7 +77,7 @@ def referent_rows(rng, number):
             for span in spans]
 
 
-def talk(rng, number):
+def talk(rng: random.Random, number: int) -> list:
     "A C3 entry: a conversation on a topic, and two to four topics to choose from."
     topics, names = closed_world()["topics"], TASKS["tnews"].labels
     topic, *others = rng.sample(list(topics), rng.choice([2, 3, 4, 4]))
@@ -86,7 +87,7 @@ def talk(rng, number):
             str(number)]
 
 
-def idiom_row(rng, number):
+def idiom_row(rng: random.Random, number: int) -> tuple[dict, dict[str, int]]:
     "A CHID row and its answers: four blanks in three passages."
     choices, used = rng.sample(list(closed_world()["idioms"]), 10), rng.sample(list(closed_world()["idioms"]), 4)
     tags = [f"#idiom{4 * number + n:06d}#" for n in range(4)]
@@ -100,7 +101,7 @@ def idiom_row(rng, number):
 LINES = {"tnews": topic_row, "ocnli": inference_row, "afqmc": request_row, "csl": keyword_row}
 
 
-def different(task, rng, count, taken):
+def different(task: str, rng: random.Random, count: int, taken: set[str]) -> list[dict]:
     """`count` rows of a task that differ, in more than their number, from each other and from the rows in `taken`;
     they are added to it."""
     rows = []
@@ -115,7 +116,8 @@ def different(task, rng, count, taken):
     raise UserError(f"{task}: the closed world has no {count} more rows that are all different; ask for fewer")
 
 # %% ../../nbs/07_evaluation/709_clue_defects.ipynb #88849773
-def write_world(folder, rows, seed=0, tasks=(*LINES, "cluewsc2020", "c3", "chid")):
+def write_world(folder: str | Path, rows: dict[str, int], seed: int = 0,
+                tasks: Sequence[str] = (*LINES, "cluewsc2020", "c3", "chid")) -> None:
     "Writes tasks of the closed world as CLUE files into `folder`; `rows` is {split: about how many items per task}."
     folder, taken = Path(folder), {task: set() for task in LINES}
     for split, count in rows.items():
@@ -136,7 +138,7 @@ def write_world(folder, rows, seed=0, tasks=(*LINES, "cluewsc2020", "c3", "chid"
                        {tag: index for _, answers in blanks for tag, index in answers.items()})
 
 # %% ../../nbs/07_evaluation/709_clue_defects.ipynb #f057c44b
-def credit_of(item, values):
+def credit_of(item: Item, values: list[float]) -> float:
     "The credit, 0 to 1, that the candidates' `values` earn on an item; the highest wins, ties share."
     if "own" not in item.fields:
         return score_item(values, item.right).credit
@@ -158,9 +160,15 @@ DEFECTS = {
 
 # %% ../../nbs/07_evaluation/709_clue_defects.ipynb #cd49c230
 @torch.no_grad()
-def token_logs(model, tokenizer, texts, defects=(), max_length=None, batch_size=32):
-    """The log-probability of each token of each text, one tensor per text, by a decoder; `max_length` includes the
-    begin token."""
+def token_logs(
+    model: torch.nn.Module,
+    tokenizer,
+    texts: list[str],
+    defects: Sequence[str] = (),     # names from DEFECTS
+    max_length: int | None = None,   # with the begin token
+    batch_size: int = 32,
+) -> list[torch.Tensor]:
+    "The log-probability of each token of each text, one tensor [T] per text, by a decoder."
     rows = [[tokenizer.bos_token_id, *ids] for ids in encode(tokenizer, texts)]
     if max_length:
         rows = [row[:max_length] if "right_cut" in defects else row[-max_length:] for row in rows]
@@ -179,12 +187,12 @@ def token_logs(model, tokenizer, texts, defects=(), max_length=None, batch_size=
     return found
 
 
-def candidate_texts(task, item):
+def candidate_texts(task: str, item: Item) -> list[str]:
     "The whole text of each candidate."
     return ["".join(pair) for pair in item_requests(task, item, "whole")]
 
 # %% ../../nbs/07_evaluation/709_clue_defects.ipynb #0fbe1917
-def tagged_items(folder, split="dev"):
+def tagged_items(folder: str | Path, split: str = "dev") -> Iterator[Item]:
     "CHID's items with whole passages, in which the tags of other blanks stay."
     home = Path(folder) / "chid"
     answers = read_json(home / f"{split}_answer.json")
@@ -195,13 +203,13 @@ def tagged_items(folder, split="dev"):
                 yield Item(tag, str(number), answers[tag], tuple(row["candidates"]), {"before": before, "after": after})
 
 
-def gold_in_front(item):
+def gold_in_front(item: Item) -> Item:
     "The item with its right choice first."
     order = sorted(range(len(item.choices)), key=lambda n: n != item.gold)
     return replace(item, gold=0, choices=tuple(item.choices[n] for n in order))
 
 
-def heads(folder, task, count, defects, shots, seed):
+def heads(folder: str | Path, task: str, count: int, defects: Sequence[str], shots: int, seed: int) -> list[str]:
     "What stands in front of each of `count` prompts: demonstrations, one per line."
     wrong = {"test_examples", "any_candidate", "drawn_again"} & set(defects)
     if not shots or not wrong:
@@ -217,7 +225,7 @@ def heads(folder, task, count, defects, shots, seed):
     return fronts * (count // draws)
 
 # %% ../../nbs/07_evaluation/709_clue_defects.ipynb #02fddd3a
-def in_groups(prompts, values, size):
+def in_groups(prompts: list[tuple[Item, str]], values: list[float], size: int) -> list[float]:
     """The credits, 0 or 1, when each `size` neighbouring (item, text) are compared, whatever items they belong to; the
     item of the last one says which should win.
 
@@ -230,7 +238,16 @@ def in_groups(prompts, values, size):
     return right
 
 # %% ../../nbs/07_evaluation/709_clue_defects.ipynb #c153cda9
-def older_scorer(model, tokenizer, folder, task, defects=(), shots=0, seed=0, max_length=None):
+def older_scorer(
+    model: torch.nn.Module,
+    tokenizer,
+    folder: str | Path,              # of the tasks' folders
+    task: str,
+    defects: Sequence[str] = (),     # names from DEFECTS
+    shots: int = 0,                  # demonstrations
+    seed: int = 0,                   # of their choice
+    max_length: int | None = None,   # of a row, with the begin token
+) -> list[float]:
     """The credit, 0 to 1, of each comparison on a task's development file; without `defects` this is our method
     `whole`."""
     if unknown := set(defects) - set(DEFECTS):
@@ -255,7 +272,7 @@ def older_scorer(model, tokenizer, folder, task, defects=(), shots=0, seed=0, ma
 
 # %% ../../nbs/07_evaluation/709_clue_defects.ipynb #58571b9e
 @cache
-def published():
+def published() -> dict:
     """Published results of the ten tasks and their sources: {sources, series, tasks: {task: {metric, rows, chance,
     majority, zero, one, few}}}."""
     return json.loads(files("zhrlhf").joinpath("assets/clue/published.json").read_text(encoding="utf-8"))

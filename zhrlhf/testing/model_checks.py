@@ -8,6 +8,7 @@ __all__ = ['largest_difference', 'read_fixture', 'load_state', 'ignore_pads', 's
 
 # %% ../../nbs/10_tools/1010_model_checks.ipynb #6ed47ade
 import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ..base.errors import UserError
 from ..data.batches import Example, collate
 
 # %% ../../nbs/10_tools/1010_model_checks.ipynb #6a27e5d6
-def largest_difference(a, b, valid=None):
+def largest_difference(a: torch.Tensor, b: torch.Tensor, valid: torch.Tensor | None = None) -> float:
     """The largest absolute difference of two tensors [B, T, …]; infinite if their shapes differ.
 
     With `valid` [B, T] only the positions where it is true are compared."""
@@ -27,7 +28,7 @@ def largest_difference(a, b, valid=None):
     return float((difference if valid is None else difference[valid.bool()]).max())
 
 # %% ../../nbs/10_tools/1010_model_checks.ipynb #7ce66ce0
-def read_fixture(folder):
+def read_fixture(folder: str | Path) -> tuple[dict, dict[str, torch.Tensor], dict[str, tuple[dict, dict]]]:
     "A fixture's (config, state, cases): `cases[name]` is a pair (inputs, expected) of dictionaries of tensors."
     from safetensors.torch import load_file
     folder = Path(folder)
@@ -42,8 +43,9 @@ def read_fixture(folder):
     return config, load_file(folder / "model.safetensors"), cases
 
 # %% ../../nbs/10_tools/1010_model_checks.ipynb #dcbf4d03
-def load_state(model, state, rename):
-    """Fills a model with a state dict under other keys, renamed by `rename(key) -> key or None`.
+def load_state(model: torch.nn.Module, state: dict[str, torch.Tensor],
+               rename: Callable[[str], str | None]) -> torch.nn.Module:
+    """Fills a model with a state dict under other keys, renamed by `rename`; a key renamed to None is left out.
 
     Every key must find its parameter, and every parameter its key."""
     renamed = {new: tensor for key, tensor in state.items() if (new := rename(key))}
@@ -55,13 +57,14 @@ def load_state(model, state, rename):
     return model.eval()
 
 
-def ignore_pads(labels, pad):
+def ignore_pads(labels: torch.Tensor, pad: int) -> torch.Tensor:
     "Labels with pad ids, which the original models skip, replaced by −100, which today's models skip."
     return labels.masked_fill(labels == pad, -100)
 
 # %% ../../nbs/10_tools/1010_model_checks.ipynb #694f4587
 @torch.no_grad()
-def step_logits(model, input_ids, prefix, position_ids=None, attention_mask=None):
+def step_logits(model: torch.nn.Module, input_ids: torch.Tensor, prefix: int, position_ids: torch.Tensor | None = None,
+                attention_mask: torch.Tensor | None = None) -> torch.Tensor:
     """Logits [B, T, V] of a prefill of `prefix` tokens and single steps through the KV cache.
 
     Positions are [B, …, T], the mask is [B, T] or [B, 1, T, T]."""
@@ -80,20 +83,20 @@ def step_logits(model, input_ids, prefix, position_ids=None, attention_mask=None
 
 # %% ../../nbs/10_tools/1010_model_checks.ipynb #d23b37a2
 @torch.no_grad()
-def greedy(model, input_ids, new_tokens, **inputs):
+def greedy(model: torch.nn.Module, input_ids: torch.Tensor, new_tokens: int, **inputs) -> torch.Tensor:
     "The most probable continuation [B, T + new_tokens] by `generate`, ends ignored; `use_cache` and masks as given."
     return model.generate(input_ids, max_new_tokens=new_tokens, do_sample=False, eos_token_id=None, pad_token_id=0,
                           **inputs)
 
 
-def cache_faults(model, input_ids, new_tokens=8, **inputs):
+def cache_faults(model: torch.nn.Module, input_ids: torch.Tensor, new_tokens: int = 8, **inputs) -> list[int]:
     "Rows in which greedy generation with the cache differs from the same without it."
     cached, full = (greedy(model, input_ids, new_tokens, use_cache=use, **inputs) for use in (True, False))
     return [row for row in range(len(cached)) if not torch.equal(cached[row], full[row])]
 
 # %% ../../nbs/10_tools/1010_model_checks.ipynb #1d8be073
 @torch.no_grad()
-def padding_gap(model, rows, pad_id=0):
+def padding_gap(model: torch.nn.Module, rows: Iterable[Sequence[int]], pad_id: int = 0) -> float:
     """The largest difference of logits at real tokens between rows of ids alone and the same rows in one batch padded
     left, then right."""
     examples, worst = [Example(tuple(row), tuple(row)) for row in rows], 0.0
@@ -108,7 +111,7 @@ def padding_gap(model, rows, pad_id=0):
     return worst
 
 # %% ../../nbs/10_tools/1010_model_checks.ipynb #325bd450
-def gradients(model, batch, seed=0):
+def gradients(model: torch.nn.Module, batch: dict[str, torch.Tensor], seed: int = 0) -> dict[str, torch.Tensor | None]:
     """Gradients of the model's own loss by parameter name (None where there is none), in training mode with a fixed
     dropout seed."""
     model.train()
@@ -122,7 +125,7 @@ def gradients(model, batch, seed=0):
     return found
 
 # %% ../../nbs/10_tools/1010_model_checks.ipynb #2465e431
-def checkpoint_faults(model, batch, tolerance=1e-6):
+def checkpoint_faults(model: torch.nn.Module, batch: dict[str, torch.Tensor], tolerance: float = 1e-6) -> list[str]:
     "Names of trainable tensors that get no gradient, or a different one, with non-re-entrant checkpointing."
     plain = gradients(model, batch)
     model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
@@ -135,7 +138,7 @@ def checkpoint_faults(model, batch, tolerance=1e-6):
 
 # %% ../../nbs/10_tools/1010_model_checks.ipynb #5da14580
 @contextmanager
-def perturbed(model, name, amount=0.01):
+def perturbed(model: torch.nn.Module, name: str, amount: float = 0.01) -> Iterator[torch.nn.Module]:
     "Inside the block, `amount` is added to the first number of one tensor; afterwards the model is as before."
     tensor = dict(model.named_parameters())[name].data.view(-1)
     kept = tensor[0].clone()

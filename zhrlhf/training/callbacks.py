@@ -11,6 +11,7 @@ import json
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from ..base.distributed import is_main_process, world_size
 from ..base.files import read_json, write_bytes, write_json, write_jsonl
 
 # %% ../../nbs/04_training/403_callbacks.ipynb #d121954c
-def every(n, callback):
+def every(n: int, callback: Callable) -> Callable:
     "A callback that calls `callback` each `n` steps and after the last one; n = 0 means never."
     def on_step(run):
         if n and (run.step % n == 0 or run.step == run.steps or run.stop):
@@ -27,14 +28,14 @@ def every(n, callback):
     return on_step
 
 
-def evaluation(measure, prefix="eval"):
+def evaluation(measure: Callable, prefix: str = "eval") -> Callable:
     "A callback that adds `measure(model) -> dict` to the metrics of the step, without gradient and in eval mode."
     def on_step(run):
         run.metrics.update({f"{prefix}/{name}": value for name, value in evaluate_model(run, measure).items()})
     return on_step
 
 
-def evaluate_model(run, measure):
+def evaluate_model(run, measure: Callable) -> dict:
     "What `measure(model)` returns for the model of a run: in eval mode, without gradients, run by the engine."
     training = run.model.training
     run.model.eval()
@@ -47,7 +48,7 @@ def evaluate_model(run, measure):
 class MetricsLog:
     "A callback that appends one JSON line per step to a file; first it drops the lines of steps after `start`."
 
-    def __init__(self, path, start=0):
+    def __init__(self, path: str | Path, start: int = 0):
         self.path = Path(path)
         write_jsonl(self.path, [row for row in read_metrics(self.path) if row["step"] <= start])
 
@@ -56,7 +57,7 @@ class MetricsLog:
             file.write(json.dumps({"step": run.step, **run.metrics}, ensure_ascii=False) + "\n")
 
 
-def read_metrics(path):
+def read_metrics(path: str | Path) -> list[dict]:
     "The rows of a metrics file, without a last line that a kill has cut off."
     path = Path(path)
     rows = []
@@ -71,7 +72,7 @@ def read_metrics(path):
 class TensorBoard:
     "A callback that writes all metrics as scalars for TensorBoard; scalars of steps after `start` are replaced."
 
-    def __init__(self, folder, start=0):
+    def __init__(self, folder: str | Path, start: int = 0):
         from torch.utils.tensorboard import SummaryWriter
         self.writer = SummaryWriter(str(folder), purge_step=start + 1)
 
@@ -87,7 +88,7 @@ class Wandb:
 
     The folder keeps the id of the run in wandb.json, so that a resumed run continues its curve."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         import wandb
         folder = Path(folder).resolve()
         known = folder / "wandb.json"
@@ -99,7 +100,7 @@ class Wandb:
         self.sink.log({name: value for name, value in run.metrics.items() if isinstance(value, (int, float))},
                       step=run.step)
 
-    def close(self):
+    def close(self) -> None:
         "Ends the upload; a later run of the same process begins another one."
         self.sink.finish()
 
@@ -107,7 +108,7 @@ class Wandb:
 class LossPlot:
     "A callback that draws all training and evaluation losses of a metrics file into a PNG file."
 
-    def __init__(self, metrics, path):
+    def __init__(self, metrics: str | Path, path: str | Path):
         self.metrics, self.path = metrics, path
 
     def __call__(self, run):
@@ -119,7 +120,7 @@ class LossPlot:
         write_bytes(self.path, figure_bytes(figure))
 
 # %% ../../nbs/04_training/403_callbacks.ipynb #b3c275a4
-def peak_memory():
+def peak_memory() -> float:
     "The peak memory so far, in GB: of the GPU if one is used, otherwise of this process."
     if torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 1e9
@@ -134,7 +135,7 @@ class ProgressBar:
     """A callback that draws a progress bar with the latest `shown` metrics, tokens per second and peak memory. The
     first step is not timed, because it is slower than the others."""
 
-    def __init__(self, title, steps, start=0, shown=("loss",)):
+    def __init__(self, title: str, steps: int, start: int = 0, shown: tuple[str, ...] = ("loss",)):
         from tqdm import tqdm
         self.shown, self.values, self.begun, self.tokens, self.timed = shown, {}, None, 0, 0
         self.bar = tqdm(total=steps, initial=start, desc=title, dynamic_ncols=True, mininterval=0.5,
@@ -150,7 +151,7 @@ class ProgressBar:
         self.bar.set_postfix(self.values, refresh=False)
         self.bar.update()
 
-    def speed(self):
+    def speed(self) -> dict[str, float]:
         """What was measured over the timed steps: steps, seconds, tokens of all processes, tokens per second, and the
         peak memory of this process."""
         seconds = time.perf_counter() - (self.begun or time.perf_counter())

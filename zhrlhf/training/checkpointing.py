@@ -10,6 +10,7 @@ __all__ = ['manifest', 'verify_checkpoint', 'list_checkpoints', 'newest_checkpoi
 import hashlib
 import shutil
 import warnings
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -20,10 +21,10 @@ from ..base.errors import UserError
 from ..base.files import atomic_folder, read_json, write_json
 from .callbacks import LossPlot, MetricsLog, ProgressBar, TensorBoard, Wandb, every
 from .engine import save_tensors
-from .loop import fit
+from .loop import Run, fit
 
 # %% ../../nbs/04_training/404_checkpointing.ipynb #51d3147b
-def manifest(folder):
+def manifest(folder: str | Path) -> dict[str, list]:
     "Size and SHA-256 of every file below `folder`, by its path."
     found = {}
     for path in sorted(p for p in Path(folder).rglob("*") if p.is_file() and p.name != "manifest.json"):
@@ -33,7 +34,7 @@ def manifest(folder):
     return found
 
 
-def verify_checkpoint(folder):
+def verify_checkpoint(folder: str | Path) -> str:
     "What is wrong with a checkpoint folder, or an empty string."
     try:
         expected = read_json(Path(folder) / "manifest.json")["files"]
@@ -43,12 +44,12 @@ def verify_checkpoint(folder):
     return next((f"{name} is missing or differs" for name in expected if found.get(name) != expected[name]), "")
 
 
-def list_checkpoints(folder):
+def list_checkpoints(folder: str | Path) -> list[Path]:
     "The checkpoints in `folder`, newest first."
     return sorted((p for p in Path(folder).glob("step-*") if p.name[5:].isdigit()), reverse=True)
 
 
-def newest_checkpoint(folder):
+def newest_checkpoint(folder: str | Path) -> str | None:
     "The newest undamaged checkpoint in `folder`, or None if there is none; what a kill left unfinished is removed."
     for unfinished in Path(folder).glob(".step-*.tmp"):
         shutil.rmtree(unfinished)
@@ -62,14 +63,14 @@ def newest_checkpoint(folder):
     return None
 
 # %% ../../nbs/04_training/404_checkpointing.ipynb #ab29fa4c
-def process_state(run):
+def process_state(run: Run) -> dict:
     "What only this process knows: its random state, and the position of its batch source."
     return {"random": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
             "batches": run.batches.state_dict() if hasattr(run.batches, "state_dict") else {}}
 
 
-def load_process_state(state, batches):
+def load_process_state(state: dict, batches: Iterable) -> None:
     "Restores what `process_state` returned."
     if hasattr(batches, "load_state_dict"):
         batches.load_state_dict(state["batches"])
@@ -78,7 +79,7 @@ def load_process_state(state, batches):
         torch.cuda.set_rng_state(state["cuda"])
 
 
-def check_same_run(path, about, batches):
+def check_same_run(path: str | Path, about: dict, batches: Iterable) -> None:
     "Refuses the checkpoint at `path` if its manifest, `about`, names other data or another number of processes."
     if about["processes"] != world_size():
         raise UserError(f"{path}: was written by {about['processes']} processes, these are {world_size()}; launch as "
@@ -88,7 +89,7 @@ def check_same_run(path, about, batches):
                         f"another --out")
 
 # %% ../../nbs/04_training/404_checkpointing.ipynb #45eaeae1
-def write_checkpoint(folder, run):
+def write_checkpoint(folder: str | Path, run: Run) -> None:
     "Writes a checkpoint of `run` as the new folder `folder`, which appears when it is complete."
     with atomic_folder(folder) if is_main_process() else nullcontext() as part:
         part = Path(broadcast_object(str(part)))
@@ -104,14 +105,14 @@ def write_checkpoint(folder, run):
 class Checkpoints:
     "Saves the full state of a run under `folder/step-NNNNNN` and restores the newest undamaged checkpoint."
 
-    def __init__(self, folder, keep=2):
+    def __init__(self, folder: str | Path, keep: int = 2):
         self.folder, self.keep, self.due = Path(folder), keep, False
 
-    def found(self):
+    def found(self) -> list[Path]:
         "The checkpoints, newest first."
         return list_checkpoints(self.folder)
 
-    def save(self, run):
+    def save(self, run: Run) -> None:
         "A callback: writes a checkpoint if the source may be saved, then removes all but the newest `keep`."
         self.due = not getattr(run.batches, "savable", True)
         if self.due:
@@ -120,12 +121,12 @@ class Checkpoints:
         for old in self.found()[self.keep:] if is_main_process() else ():
             shutil.rmtree(old)
 
-    def when_due(self, run):
+    def when_due(self, run: Run) -> None:
         "A callback: writes the checkpoint that `save` could not write earlier."
         if self.due:
             self.save(run)
 
-    def restore(self, model, engine, batches):
+    def restore(self, model: torch.nn.Module, engine, batches: Iterable) -> int:
         "Loads the newest undamaged checkpoint into model, engine and batches; returns its step, 0 if there is none."
         path = broadcast_object(newest_checkpoint(self.folder) if is_main_process() else None)
         if path is None:
@@ -138,14 +139,19 @@ class Checkpoints:
         return about["step"]
 
 # %% ../../nbs/04_training/404_checkpointing.ipynb #c3f884d2
-def finished_report(folder):
+def finished_report(folder: str | Path) -> dict | None:
     "The report of a finished stage, or None; report.json is the last thing a stage writes."
     path = Path(folder) / "report.json"
     return read_json(path) if path.exists() else None
 
 
-def fit_in_folder(folder, model, batches, loss_fn, engine, steps, callbacks=(), save_steps=0, keep=2, plot_steps=0,
-                  report_to="none", shown=("loss",)):
+def fit_in_folder(folder: str | Path, model: torch.nn.Module, batches: Iterable[list[dict]], loss_fn: Callable, engine,
+                  steps: int, callbacks: Iterable[Callable] = (),
+                  save_steps: int = 0,              # a checkpoint every so many steps; 0: none
+                  keep: int = 2,                    # the newest checkpoints that stay
+                  plot_steps: int = 0,              # loss.png every so many steps; 0: none
+                  report_to: str = "none",          # tensorboard, wandb or none
+                  shown: tuple[str, ...] = ("loss",)) -> Run:  # the metrics of the progress bar
     """Runs `fit` inside `folder`: resumes from its checkpoints, logs to metrics.jsonl and TensorBoard, draws loss.png,
     shows a progress bar, saves a checkpoint every `save_steps`."""
     folder, batches.start, batches.rank, batches.world_size = Path(folder), 0, rank(), world_size()

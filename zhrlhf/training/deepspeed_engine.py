@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +24,7 @@ from ..base.errors import UserError
 from .engine import clip_gradients, make_schedule, save_tensors, weight_groups
 
 # %% ../../nbs/08_scale/802_deepspeed_engine.ipynb #b6297106
-def shipped_configs():
+def shipped_configs() -> list[str]:
     "The names of the configs that come with the package."
     return sorted(p.name.removesuffix(".json") for p in files("zhrlhf").joinpath("assets/deepspeed").iterdir())
 
@@ -32,7 +33,7 @@ def shipped_configs():
 LOOP_OWNED = ("optimizer", "scheduler", "fp16")
 
 # %% ../../nbs/08_scale/802_deepspeed_engine.ipynb #c4698824
-def read_deepspeed_config(name):
+def read_deepspeed_config(name: str) -> dict:
     """A DeepSpeed config as a dict: a shipped one by its name, or one from a JSON file, which may hold comments.
 
     Values `auto` are removed, so that DeepSpeed takes its defaults."""
@@ -64,12 +65,12 @@ def _without_auto(value):
     return value
 
 
-def zero_stage(config):
+def zero_stage(config: dict) -> int:
     "The ZeRO stage of a config."
     return config.get("zero_optimization", {}).get("stage", 0)
 
 # %% ../../nbs/08_scale/802_deepspeed_engine.ipynb #987f2ee3
-def join_process_group(device):
+def join_process_group(device: str) -> None:
     "Joins the processes that a launcher started, or makes a group of one; `device` is cpu or cuda."
     import deepspeed
     logging.getLogger("DeepSpeed").setLevel(os.environ.get("DEEPSPEED_LOG_LEVEL", "WARNING").upper())
@@ -88,14 +89,14 @@ def join_process_group(device):
     deepspeed.init_distributed("nccl" if device == "cuda" else "gloo", auto_mpi_discovery=False, verbose=False)
 
 
-def complete_config(config, bf16=False, max_grad_norm=0.0):
+def complete_config(config: dict, bf16: bool = False, max_grad_norm: float = 0.0) -> dict:
     "The config with what DeepSpeed needs besides; the loop makes the batches, so the batch sizes here have no effect."
     return config | {"train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1,
                      "managed_gradient_accumulation": False, "gradient_clipping": max_grad_norm,
                      "bf16": {"enabled": bf16}, "steps_per_print": None}
 
 # %% ../../nbs/08_scale/802_deepspeed_engine.ipynb #9185e5db
-def shard_new_models(config, bf16=False):
+def shard_new_models(config: dict, bf16: bool = False) -> object | None:
     """Under stage 3, transformers loads models sharded as long as the returned object lives; None in the other stages.
 
     So no process ever holds a complete model."""
@@ -104,7 +105,7 @@ def shard_new_models(config, bf16=False):
 
 
 @contextmanager
-def unsharded_models():
+def unsharded_models() -> Iterator[None]:
     "In this block new models are not sharded: models on the meta device, or models that are not trained."
     from transformers.integrations import deepspeed as switch
     config, switch._hf_deepspeed_config_weak_ref = switch._hf_deepspeed_config_weak_ref, None
@@ -129,7 +130,8 @@ class _FunctionModule(nn.Module):
 class DeepSpeedModule:
     "Networks inside an engine of DeepSpeed: their forward and backward pass, and their checkpoints."
 
-    def __init__(self, config, networks, optimizer, scheduler, bf16, max_grad_norm):
+    def __init__(self, config: dict, networks: dict[str, nn.Module], optimizer: torch.optim.Optimizer,
+                 scheduler: torch.optim.lr_scheduler.LRScheduler, bf16: bool, max_grad_norm: float):
         import deepspeed
         self.engine, *_ = deepspeed.initialize(model=_FunctionModule(networks), optimizer=optimizer,
                                                lr_scheduler=scheduler, dist_init_required=False,
@@ -137,20 +139,20 @@ class DeepSpeedModule:
         self.engine.checkpoint_engine = _safe_files()
         self.device = self.engine.device
 
-    def compute(self, function, *args):
+    def compute(self, function: Callable, *args) -> object:
         "`function(*args)`, which calls the networks, as one forward pass of the engine."
         return self.engine(function, *args)[0]
 
-    def backward(self, loss):
+    def backward(self, loss: torch.Tensor) -> None:
         "Adds the gradient of `loss`, this process's share of a sum over all processes; DeepSpeed averages instead."
         self.engine.backward(loss * world_size(), scale_wrt_gas=False)
 
-    def save(self, folder, model):
+    def save(self, folder: str | Path, model: nn.Module) -> None:
         """Writes this process's part of trained weights, optimizer and schedule into `folder`, which all processes
         share."""
         self.engine.save_checkpoint(str(folder), tag="engine", save_latest=False, exclude_frozen_parameters=True)
 
-    def load(self, folder, model):
+    def load(self, folder: str | Path, model: nn.Module) -> None:
         "Restores what `save` wrote with the same number of processes."
         self.engine.load_checkpoint(str(folder), tag="engine", load_module_strict=False)
 
@@ -166,8 +168,10 @@ def _adamw(config, groups, betas, eps):
 class DeepSpeedEngine(DeepSpeedModule):
     "Forward pass, backward, clip, update and schedule by DeepSpeed, on any number of processes."
 
-    def __init__(self, config, networks, lr, schedule="constant", steps=0, warmup_steps=0, weight_decay=0.0,
-                 betas=(0.9, 0.999), eps=1e-8, max_grad_norm=1.0, bf16=False):
+    def __init__(self, config: dict, networks: nn.Module | dict[str, nn.Module], lr: float | dict[str, float],
+                 schedule: str | Callable[[int], float] = "constant", steps: int = 0, warmup_steps: int = 0,
+                 weight_decay: float = 0.0, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 max_grad_norm: float = 1.0, bf16: bool = False):
         "As TorchEngine, with a config; all networks are clipped together, except in stage 0 with float32."
         networks = networks if isinstance(networks, dict) else {"model": networks}
         self.params = {name: {n: p for n, p in net.named_parameters() if p.requires_grad}
@@ -187,7 +191,7 @@ class DeepSpeedEngine(DeepSpeedModule):
         if norm is not None and not torch.isfinite(torch.as_tensor(norm)):
             raise UserError("the norm of the gradients is not finite; lower the learning rate, or look at the batch")
 
-    def step(self):
+    def step(self) -> dict[str, float]:
         "Averages, clips, updates, advances the schedule; returns learning rate and gradient norm before clipping."
         rate = self.scheduler.get_last_lr()[0]
         self.engine.step()
@@ -214,7 +218,7 @@ def _safe_files():
 
 # %% ../../nbs/08_scale/802_deepspeed_engine.ipynb #dc0ce92d
 @contextmanager
-def gathered(params, change=False):
+def gathered(params: Iterable[nn.Parameter], change: bool = False) -> Iterator[None]:
     """In this block, weights that ZeRO-3 has sharded are gathered; all processes must enter it.
 
     With `change`, changes that the main process makes are kept when the weights are sharded again."""

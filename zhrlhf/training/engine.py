@@ -7,6 +7,7 @@ __all__ = ['weight_groups', 'clip_gradients', 'make_schedule', 'save_tensors', '
 
 # %% ../../nbs/04_training/402_engine.ipynb #8de05afa
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,7 +16,8 @@ from ..base.errors import UserError
 from ..base.files import write_bytes
 
 # %% ../../nbs/04_training/402_engine.ipynb #1fe84f1d
-def weight_groups(networks, lr, weight_decay):
+def weight_groups(networks: dict[str, torch.nn.Module], lr: float | dict[str, float],
+                  weight_decay: float) -> list[dict]:
     """AdamW's parameter groups: for each named network its trainable matrices, which decay, and its other trainable
     tensors, which do not; `lr`: a number, or one for each name."""
     rates, groups = lr if isinstance(lr, dict) else dict.fromkeys(networks, lr), []
@@ -28,7 +30,7 @@ def weight_groups(networks, lr, weight_decay):
     return groups
 
 # %% ../../nbs/04_training/402_engine.ipynb #2354b519
-def clip_gradients(params, max_norm):
+def clip_gradients(params: dict[str, torch.Tensor], max_norm: float) -> float:
     """Scales the gradients of named parameters down to a norm of at most `max_norm` (0: no limit); returns the norm
     before clipping. If a gradient is not finite, the error names its parameter."""
     from torch.nn.utils import clip_grads_with_norm_, get_total_norm
@@ -42,7 +44,8 @@ def clip_gradients(params, max_norm):
     return float(norm)
 
 # %% ../../nbs/04_training/402_engine.ipynb #36a50300
-def make_schedule(optimizer, schedule, warmup_steps=0, steps=0):
+def make_schedule(optimizer: torch.optim.Optimizer, schedule: str | Callable, warmup_steps: int = 0,
+                  steps: int = 0) -> torch.optim.lr_scheduler.LRScheduler:
     """A scheduler from a name that transformers knows (linear, cosine, constant_with_warmup, …) or from a function that
     maps the step to a factor."""
     if callable(schedule):
@@ -51,7 +54,7 @@ def make_schedule(optimizer, schedule, warmup_steps=0, steps=0):
     return get_scheduler(schedule, optimizer, num_warmup_steps=warmup_steps, num_training_steps=steps)
 
 # %% ../../nbs/04_training/402_engine.ipynb #637ef3df
-def save_tensors(path, state):
+def save_tensors(path: str | Path, state: dict) -> None:
     "torch.save with a file that is flushed to the disk, and with a clear error when the disk is full."
     buffer = io.BytesIO()  # torch's own message about a full disk does not say so
     torch.save(state, buffer)
@@ -61,13 +64,13 @@ def save_tensors(path, state):
 class ResumableEngine:
     "The half of an engine that a resume needs: it saves and loads trained weights, optimizer and schedule."
 
-    def save(self, folder, model):
+    def save(self, folder: str | Path, model: torch.nn.Module) -> None:
         "Writes the trained weights of `model`, the optimizer and the schedule into `folder`."
         weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
         save_tensors(Path(folder) / "engine.pt", {"weights": weights, "optimizer": self.optimizer.state_dict(),
                                                   "scheduler": self.scheduler.state_dict()})
 
-    def load(self, folder, model):
+    def load(self, folder: str | Path, model: torch.nn.Module) -> None:
         "Restores what `save` wrote."
         state = torch.load(Path(folder) / "engine.pt", weights_only=True, map_location="cpu")
         params = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -83,9 +86,14 @@ class ResumableEngine:
 class TorchEngine(ResumableEngine):
     "Forward pass, backward pass, clipping, update and schedule in plain torch, one process."
 
-    def __init__(self, networks, lr, schedule="constant", steps=0, warmup_steps=0, weight_decay=0.0, betas=(0.9, 0.999),
-                 eps=1e-8, max_grad_norm=1.0, bf16=False):
-        "`networks`: a module, or modules by name, each of which is clipped on its own; `lr`: as in `weight_groups`."
+    def __init__(self, networks: torch.nn.Module | dict[str, torch.nn.Module],  # each network is clipped on its own
+                 lr: float | dict[str, float],         # one for all networks, or one for each name
+                 schedule: str | Callable = "constant",
+                 steps: int = 0,                       # of the whole run, for the schedule
+                 warmup_steps: int = 0, weight_decay: float = 0.0, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8,
+                 max_grad_norm: float = 1.0,           # 0: no limit
+                 bf16: bool = False):                  # mixed precision in the forward pass
         self.networks = networks if isinstance(networks, dict) else {"model": networks}
         self.params = {name: {key: p for key, p in network.named_parameters() if p.requires_grad}
                        for name, network in self.networks.items()}
@@ -94,16 +102,16 @@ class TorchEngine(ResumableEngine):
         self.scheduler, self.max_grad_norm = make_schedule(self.optimizer, schedule, warmup_steps, steps), max_grad_norm
         self.device, self.bf16 = next(p for net in self.networks.values() for p in net.parameters()).device, bf16
 
-    def compute(self, function, *args):
+    def compute(self, function: Callable, *args):
         "`function(*args)`, a forward pass of the networks; with `bf16` in mixed precision."
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return function(*args)
 
-    def backward(self, loss):
+    def backward(self, loss: torch.Tensor) -> None:
         "Adds the gradient of `loss` to the gradients of this step."
         loss.backward()
 
-    def step(self):
+    def step(self) -> dict[str, float]:
         "Clips, updates, advances the schedule and clears the gradients; returns learning rate and gradient norms."
         norms = {name: clip_gradients(params, self.max_grad_norm) for name, params in self.params.items()}
         rate = self.scheduler.get_last_lr()[0]

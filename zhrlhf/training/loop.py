@@ -8,7 +8,7 @@ __all__ = ['Run', 'fit', 'find_nonfinite']
 # %% ../../nbs/04_training/401_loop.ipynb #3dc78d3a
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -64,8 +64,14 @@ def _step(run, micro_batches, loss_fn):
     return means | engine.step()
 
 # %% ../../nbs/04_training/401_loop.ipynb #a32e4b1f
-def fit(model, batches, loss_fn, engine, steps, callbacks=(), start=0):
-    "Trains for `steps` optimizer steps (of which `start` were done before a resume); returns the finished `Run`."
+def fit(model: torch.nn.Module, batches: Iterable[list[dict]], loss_fn: Callable, engine, steps: int,
+        callbacks: Iterable[Callable] = (), start: int = 0) -> Run:
+    """Trains for `steps` optimizer steps (of which `start` were done before a resume); returns the finished `Run`.
+
+    model: a module; only `engine` changes its weights
+    batches: each item is one optimizer step: a list of micro-batches, dicts that state their `weight` (labels or pairs)
+    loss_fn(model, micro_batch): the sum of the loss over the labels of one micro-batch, and a dict of metrics, sums too
+    engine: has `compute`, `backward` and `step`; callbacks: functions of the `Run`, called after each step"""
     run = Run(model, batches, engine, steps, start)
     stream = iter(batches)
     while run.step < steps and not run.stop:
@@ -79,7 +85,7 @@ def fit(model, batches, loss_fn, engine, steps, callbacks=(), start=0):
     return run
 
 # %% ../../nbs/04_training/401_loop.ipynb #88f40e58
-def find_nonfinite(model, run_again):
+def find_nonfinite(model: torch.nn.Module, run_again: Callable) -> str:
     "Names the first tensor that is not finite: a weight of `model`, or the output of a module during `run_again()`."
     for name, weight in model.named_parameters():
         if not weight.isfinite().all():

@@ -6,6 +6,8 @@
 __all__ = ['SPECIALS', 'PUNCTUATION', 'character_tokenizer', 'couplet_tokenizer']
 
 # %% ../../../nbs/02_data/203_characters.ipynb #043ab83e
+from collections.abc import Iterable
+
 from ...base.errors import UserError
 from .. import couplets
 
@@ -15,7 +17,7 @@ SPECIALS = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<bos>", "e
 PUNCTUATION = "，。：？！、；\n"
 
 
-def character_tokenizer(characters):
+def character_tokenizer(characters: Iterable[str]):
     "A fast tokenizer with one id per character: the six special tokens first, then `characters` in the order given."
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

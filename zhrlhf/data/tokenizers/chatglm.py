@@ -16,7 +16,7 @@ SPACE_RUNS = re.compile(" {2,80}")
 BLANK_PIECES = re.compile(r"<\|blank_([2-9]|[1-7]\d|80)\|>")
 
 
-def extra_pieces():
+def extra_pieces() -> bytes:
     "The bytes that stand for ChatGLM's 344 appended pieces and switch byte fallback on."
     control = ["[MASK]", "[gMASK]", "[sMASK]", "<unused_0>", "<sop>", "<eop>", "<ENC>", "<dBLOCK>"]
     spaces = ["<|tab|>", *(f"<|blank_{k}|>" for k in range(2, 81))]
@@ -27,7 +27,7 @@ def extra_pieces():
     return b"".join(bytes([0x0A, len(field)]) + field for field in fields) + b"\x12\x03\x98\x02\x01"
 
 
-def pieces_to_text(text):
+def pieces_to_text(text: str) -> str:
     "The text with newline, tab and space pieces written as what they stand for."
     text = text.replace("<n>", "\n").replace("<|tab|>", "\t")
     return BLANK_PIECES.sub(lambda piece: " " * int(piece[1]), text)
@@ -51,7 +51,7 @@ class ChatGLMPieces(PieceTokenizer):
         rows = super()._encode_plain(texts, kind)
         return rows if kind is str else [[i + self.offset for i in row] for row in rows]
 
-    def get_vocab(self):
+    def get_vocab(self) -> dict[str, int]:
         return {f"<image_{i}>": i for i in range(self.offset)} | super().get_vocab()
 
     def _convert_token_to_id(self, token):
@@ -72,7 +72,8 @@ class ChatGLMTokenizer(BlankTokens, ChatGLMPieces):
     default_config = {"bos_token": "<sop>", "eos_token": "</s>", "mask_token": "[MASK]", "pad_token": "<pad>",
                       "unk_token": "<unk>", "eop_token": "<eop>", "gmask_token": "[gMASK]"}
 
-    def build_inputs_with_special_tokens(self, token_ids_0, token_ids_1=None):
+    def build_inputs_with_special_tokens(self, token_ids_0: list[int],
+                                         token_ids_1: list[int] | None = None) -> list[int]:
         """a `[gMASK]` `<sop>`, then b `<eop>` for a pair.
 
         There is no `[gMASK]` if a has a mask of its own, and `</s>` before `<sop>` if text follows that mask."""
@@ -81,7 +82,7 @@ class ChatGLMTokenizer(BlankTokens, ChatGLMPieces):
         row += [*([] if row[-1] in masks else [self.convert_tokens_to_ids("</s>")]), self.sop_token_id]
         return row if token_ids_1 is None else [*row, *token_ids_1, self.eop_token_id]
 
-    def convert_tokens_to_string(self, tokens):
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
         return pieces_to_text(self._sp.decode(list(tokens)))
 
     def _decode(self, token_ids, skip_special_tokens=False, **kwargs):

@@ -25,7 +25,7 @@ class BlankTokens:
     mask_token_ids = property(lambda self: [self.mask_token_id, self.smask_token_id, self.gmask_token_id])
 
 # %% ../../../nbs/02_data/206_glm_tokenizer.ipynb #085ee2eb
-def blank_positions(blanks, length):
+def blank_positions(blanks, length: int):
     """Position ids [B, 2, n + length] of rows whose first blank is where `blanks` [B, n] is true, and of `length`
     tokens that fill it."""
     import torch
@@ -36,7 +36,7 @@ def blank_positions(blanks, length):
     return torch.stack([place, block], 1)
 
 
-def blank_mask(mask, length):
+def blank_mask(mask, length: int):
     "The mask [B, 1, n + length, n + length] of contexts, `mask` [B, n], that all tokens see and of causal answers."
     import torch
     rows, width = mask.shape
@@ -44,7 +44,12 @@ def blank_mask(mask, length):
     return torch.cat([mask[:, None].expand(-1, width + length, -1), causal], 2)[:, None]
 
 # %% ../../../nbs/02_data/206_glm_tokenizer.ipynb #ee4d2997
-def blank_targets(tokenizer, texts, rows, max_gen_length, padding):
+def blank_targets(tokenizer,
+                  texts: list[str],
+                  rows: int,            # how many targets there should be
+                  max_gen_length: int,  # the most tokens of one target, its end included
+                  padding: bool,        # pad to `max_gen_length`; else to the longest target
+                  ) -> list[list[int]]:
     "The ids of `texts`, one per row, each closed by the end of piece; lists of equal length, padded."
     if len(texts) != rows:
         raise UserError(f"{len(texts)} targets for {rows} rows; give one for each")
@@ -54,7 +59,8 @@ def blank_targets(tokenizer, texts, rows, max_gen_length, padding):
     return [row + [tokenizer.pad_token_id] * (width - len(row)) for row in answers]
 
 
-def blank_inputs(tokenizer, model_input, max_gen_length, targets, padding):
+def blank_inputs(tokenizer, model_input: BatchEncoding, max_gen_length: int, targets: str | list[str] | None,
+                 padding: bool) -> BatchEncoding:
     "The rows of `build_inputs_for_generation` below."
     import torch
     ids, mask = model_input["input_ids"], model_input["attention_mask"]
@@ -77,8 +83,9 @@ def blank_inputs(tokenizer, model_input, max_gen_length, targets, padding):
                           "attention_mask": seen, "labels": labels})
 
 # %% ../../../nbs/02_data/206_glm_tokenizer.ipynb #3a0bec36
-def choice_row(tokenizer, ids, mask, choices):
-    "One row of `build_inputs_for_multiple_choice`: the context, then every choice with a start of its own."
+def choice_row(tokenizer, ids, mask, choices: list[str]) -> dict:
+    """One row of `build_inputs_for_multiple_choice`: the context `ids` [n] with its `mask` [n], then every choice with
+    a start of its own."""
     import torch
     size, texts = len(ids), tokenizer(list(choices), add_special_tokens=False).input_ids
     if tokenizer.mask_token_id not in ids or not all(texts):
@@ -94,7 +101,7 @@ def choice_row(tokenizer, ids, mask, choices):
             "choice_ids": choices, "choice_indices": [torch.arange(end - n, end) for end, n in zip(ends, lengths)]}
 
 
-def stack_choice_rows(rows):
+def stack_choice_rows(rows: list[dict]) -> BatchEncoding:
     "Rows of `choice_row` as one batch, padded on the right."
     import torch
     from torch.nn.functional import pad
@@ -110,7 +117,8 @@ def stack_choice_rows(rows):
 class BlankInputs(BlankTokens):
     "The two functions of the published class that prepare rows with a blank."
 
-    def build_inputs_for_generation(self, model_input, max_gen_length=512, targets=None, padding=False):
+    def build_inputs_for_generation(self, model_input: BatchEncoding, max_gen_length: int = 512,
+                                    targets: str | list[str] | None = None, padding: bool = False) -> BatchEncoding:
         """The inputs that fill the blank of each row of `model_input` (tensors [rows, n]) with g tokens.
 
         g is `max_gen_length`, or the longest of the `targets` (texts) if they are given without `padding`. Returns
@@ -119,7 +127,8 @@ class BlankInputs(BlankTokens):
         with the end token."""
         return blank_inputs(self, model_input, max_gen_length, targets, padding)
 
-    def build_inputs_for_multiple_choice(self, model_input, choices, max_length=None):
+    def build_inputs_for_multiple_choice(self, model_input: BatchEncoding, choices: list[list[str]],
+                                         max_length: int | None = None) -> BatchEncoding:
         """Rows with all `choices` (one list of texts per row) behind the context; the keys are those of the published
         code, padding is on the right, with 0."""
         triples = zip(model_input["input_ids"], model_input["attention_mask"], choices)
@@ -137,12 +146,13 @@ class GLMChineseTokenizer(BlankInputs, PieceTokenizer):
                       "clean_up_tokenization_spaces": True,
                       "extra_special_tokens": ["<|startofpiece|>", "<|endofpiece|>", "[gMASK]", "[sMASK]"]}
 
-    def build_inputs_with_special_tokens(self, token_ids_0, token_ids_1=None):
+    def build_inputs_with_special_tokens(self, token_ids_0: list[int],
+                                         token_ids_1: list[int] | None = None) -> list[int]:
         "`[CLS]` a end, or `[CLS]` a `[SEP]` b end."
         pair = [] if token_ids_1 is None else [self.sep_token_id, *token_ids_1]
         return [self.cls_token_id, *token_ids_0, *pair, self.eos_token_id]
 
-    def convert_tokens_to_string(self, tokens):
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
         return self._sp.decode(list(tokens))
 
     def _decode(self, token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=None,

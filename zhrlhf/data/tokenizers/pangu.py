@@ -30,12 +30,12 @@ def segmenter():
 
 
 @functools.lru_cache(2**15)
-def words_of(stretch):
+def words_of(stretch: str) -> str:
     "The words of one stretch, joined by spaces."
     return " ".join(segmenter().cut(stretch))
 
 
-def spaced_words(stretch):
+def spaced_words(stretch: str) -> str:
     "The words of one stretch as sentencepiece reads them; a space becomes `▂`, a newline `▃`."
     split = words_of if len(stretch) < 64 else words_of.__wrapped__  # a long stretch does not come again
     return PIECE_MARKS.get(stretch) or (stretch if len(stretch) == 1 else split(stretch))
@@ -50,17 +50,18 @@ class PanguTokenizer(PieceTokenizer):
     def _preprocess(self, text):
         return " ".join(map(spaced_words, STRETCHES.findall(text)))
 
-    def segments(self, text):
+    def segments(self, text: str) -> list[str]:
         "The words of a text before sentencepiece: special tokens whole, spaces and newlines as `▂` and `▃`."
         return [word for k, part in enumerate(self._split_specials(text)) if part
                 for word in ([part] if k % 2 else self._preprocess(part).split(" "))]
 
-    def build_inputs_with_special_tokens(self, token_ids_0, token_ids_1=None):
+    def build_inputs_with_special_tokens(self, token_ids_0: list[int],
+                                         token_ids_1: list[int] | None = None) -> list[int]:
         "`<s>` a `<eot>`, or `<s>` a `<sep>` b `<eot>`; without `<s>` if the tokenizer has no bos."
         pair = [] if token_ids_1 is None else [self.sep_token_id, *token_ids_1]
         return [*([] if self.bos_token is None else [self.bos_token_id]), *token_ids_0, *pair, self.eos_token_id]
 
-    def convert_tokens_to_string(self, tokens):
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
         return self._sp.decode(list(tokens)).replace(" ", "").replace("▂", " ").replace("▃", "\n")
 
     def _decode(self, token_ids, skip_special_tokens=False, **kwargs):

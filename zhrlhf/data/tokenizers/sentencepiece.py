@@ -20,7 +20,7 @@ from ...base.files import write_bytes
 from .. import couplets
 
 # %% ../../../nbs/02_data/204_sentencepiece.ipynb #7330d156
-def tiny_piece_file(kind, pieces, **options):
+def tiny_piece_file(kind: str, pieces: int, **options) -> bytes:
     """The bytes of a tiny sentencepiece model that stands in for a published vocabulary file in tests and examples.
 
     `kind` is unigram or bpe, `pieces` the size of the vocabulary; `options` go to the trainer. The same call gives the
@@ -92,7 +92,7 @@ class PieceFolder(PieceFile):
     "Opens published folders and those that it saved; saving replaces each file in one move."
 
     @classmethod
-    def from_pretrained(cls, folder, *args, **kwargs):
+    def from_pretrained(cls, folder: str | Path, *args, **kwargs) -> "PieceFolder":
         "The tokenizer of `folder`; `UserError` if there is none to read."
         try:
             return super().from_pretrained(folder, *args, **kwargs)
@@ -101,14 +101,15 @@ class PieceFolder(PieceFile):
             raise UserError(f"{folder}: no tokenizer can be read there; "
                             f"give a folder that holds {name} ({reason})") from None
 
-    def save_vocabulary(self, save_directory, filename_prefix=None):
+    def save_vocabulary(self, save_directory: str | Path, filename_prefix: str | None = None) -> tuple[str, ...]:
         "Writes the sentencepiece file as it was read; returns the tuple of its one path."
         name = self.vocab_files_names["vocab_file"]
         path = Path(save_directory, f"{filename_prefix}-{name}" if filename_prefix else name)
         write_bytes(path, self._file_bytes)
         return (str(path),)
 
-    def save_pretrained(self, save_directory, filename_prefix=None, **kwargs):
+    def save_pretrained(self, save_directory: str | Path, filename_prefix: str | None = None,
+                        **kwargs) -> tuple[str, ...]:
         "Writes vocabulary and config into `save_directory` and leaves other files there; returns the written paths."
         folder = Path(save_directory)
         if folder.exists() and not folder.is_dir():
@@ -130,10 +131,10 @@ class PieceVocabulary(PieceFolder):
     untypable = frozenset()  # special tokens that typed text cannot produce
 
     @property
-    def vocab_size(self):
+    def vocab_size(self) -> int:
         return self.offset + len(self._pieces)
 
-    def get_vocab(self):
+    def get_vocab(self) -> dict[str, int]:
         return {piece: i + self.offset for i, piece in enumerate(self._pieces)} | self._added_tokens_encoder
 
     def _convert_token_to_id(self, token):
@@ -153,14 +154,14 @@ class PieceVocabulary(PieceFolder):
         self._special_regex = re.compile(f"({'|'.join(map(re.escape, sorted(tokens, key=len, reverse=True)))})")
 
 # %% ../../../nbs/02_data/204_sentencepiece.ipynb #08a006f4
-def encode_texts(processor, texts, kind):
+def encode_texts(processor, texts: list[str], kind: type) -> list[list]:
     "The rows of ids (`kind` int) or pieces (str) of `texts` from a sentencepiece processor."
     if len(texts) < 100:  # a call for a list starts a thread, which pays only for a long list
         return [processor.encode(text, out_type=kind) for text in texts]
     return processor.encode(texts, out_type=kind, num_threads=1)
 
 
-def replace_surrogates(text):
+def replace_surrogates(text: str) -> str:
     "The text with every unpaired surrogate replaced by �."
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
@@ -197,13 +198,13 @@ class PieceEncoder(PieceVocabulary):
                 [item for k, part in enumerate(parts) if part for item in ([name(part)] if k % 2 else next(plain))]
                 for parts in split]
 
-    def tokenize(self, text, split_special_tokens=None, **kwargs):
+    def tokenize(self, text: str, split_special_tokens: bool | None = None, **kwargs) -> list[str]:
         "The pieces of a text; their ids are its ids."
         whole = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         return (self._encode_plain if whole else self._encode_rows)([text], str)[0]
 
 # %% ../../../nbs/02_data/204_sentencepiece.ipynb #656e7edf
-def cut_row(row, count, side, stride=0):
+def cut_row(row: list[int], count: int, side: str, stride: int = 0) -> tuple[list[int], list[int]]:
     "`row` without `count` tokens at its `side`, and the tokens that went, with `stride` more for overlap."
     if side == "left":
         return row[count:], row[:count + stride]
@@ -211,7 +212,13 @@ def cut_row(row, count, side, stride=0):
     return row[:end], row[max(end - stride, 0):]
 
 
-def truncate_pair(ids, pair_ids, count, strategy, side, stride=0):
+def truncate_pair(ids: list[int],
+                  pair_ids: list[int] | None,
+                  count: int,                          # how many tokens to remove
+                  strategy: str | TruncationStrategy,  # longest_first, only_first or only_second
+                  side: str,                           # where tokens go: left or right
+                  stride: int = 0,                     # so many tokens that stay are also among the removed
+                  ) -> tuple[list[int], list[int] | None, list[int]]:
     """(first, second, removed): two rows of ids without `count` tokens, and what went.
 
     `longest_first` takes from the longer row; the other strategies take from the row that they name, and only if it is
@@ -250,8 +257,9 @@ class BatchEncoder(PieceEncoder):
                              **padding)
         return BatchEncoding(batch, tensor_type=return_tensors)
 
-    def truncate_sequences(self, ids, pair_ids=None, num_tokens_to_remove=0, truncation_strategy="longest_first",
-                           stride=0):
+    def truncate_sequences(self, ids: list[int], pair_ids: list[int] | None = None, num_tokens_to_remove: int = 0,
+                           truncation_strategy: str | TruncationStrategy = "longest_first", stride: int = 0,
+                           ) -> tuple[list[int], list[int] | None, list[int]]:
         "Both rows after truncation, and the removed ids (`truncate_pair`)."
         return truncate_pair(ids, pair_ids, num_tokens_to_remove, truncation_strategy, self.truncation_side, stride)
 
@@ -281,7 +289,8 @@ class PieceTokenizer(BatchEncoder):
         return self.prepare_for_model(*self._encode_rows(texts), padding=padding_strategy.value,
                                       truncation=truncation_strategy.value, prepend_batch_axis=True, **options)
 
-    def get_special_tokens_mask(self, token_ids_0, token_ids_1=None, already_has_special_tokens=False):
+    def get_special_tokens_mask(self, token_ids_0: list[int], token_ids_1: list[int] | None = None,
+                                already_has_special_tokens: bool = False) -> list[int]:
         "1 at each special token that is put around the two texts, 0 at the texts' own ids."
         if already_has_special_tokens:
             return super().get_special_tokens_mask(token_ids_0, token_ids_1, True)
