@@ -1,4 +1,5 @@
-# make tour | test | notebooks | lab : each sets everything up first; a second run does not install again.
+# make tour | test | test-all | notebooks | lab : each sets everything up first; a second run does not install again.
+# test-all also runs the cells marked `#| long`, and records its result in nbs/results/test-all.json.
 # Python 3.11 is tried first; PYTHON=… names another interpreter (3.11 or newer).
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -7,7 +8,7 @@ OUT ?= runs/tour
 # torch comes by pip, which alone knows local wheels; the rest by uv, which is ten times faster,
 # or by pip where uv gets no answer.
 export PYTHONUTF8 = 1
-.PHONY: tour test notebooks lab setup sync
+.PHONY: tour test test-all notebooks lab setup sync
 .DEFAULT_GOAL := tour
 
 setup: .venv/.installed
@@ -24,6 +25,9 @@ tour: setup
 
 test: setup
 	$(BIN)/python .ci/check.py
+
+test-all: setup
+	$(BIN)/python .ci/check.py --all
 
 notebooks: setup
 	$(BIN)/python .ci/execute.py $(NB)

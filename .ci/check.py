@@ -496,13 +496,15 @@ CHECKS = {name.removeprefix("check_"): f for name, f in list(globals().items()) 
 
 # Notebooks as tests
 
-def run_notebook(path, root, seconds=SECONDS):
+def run_notebook(path, root, seconds=SECONDS, flags=""):
     """Test one notebook, and its companion if it has one, in a process of their own: the faults, as a list of lines
 
     They share the process, so that torch is imported once."""
     command = [BIN / "nbdev_test", "--n_workers", "0", "--path", str(path)]
     if path.with_stem(f"{path.stem}_tests").exists():
         command = [*command[:-1], str(path.parent), "--file_re", rf"{path.stem}(_tests)?\.ipynb"]
+    if flags:
+        command += ["--flags", flags]
     child = subprocess.Popen(command, cwd=root, env=environment(root), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              text=True, encoding="utf-8", errors="replace", start_new_session=True)
     try:
@@ -545,10 +547,19 @@ def run_check(name, root):
     return report("check", f"{name}: {CHECKS[name].__doc__}", faults, began)
 
 
-def test_notebook(path, root):
-    began = time.monotonic()
-    return report("notebook", path.relative_to(root / "nbs").with_suffix("").as_posix(), run_notebook(path, root),
-                  began)
+def test_notebook(path, root, flags=""):
+    began, limit = time.monotonic(), SECONDS * (3 if flags else 1)
+    return report("notebook", path.relative_to(root / "nbs").with_suffix("").as_posix(),
+                  run_notebook(path, root, limit, flags), began)
+
+
+def record_all(root, results, began):
+    "Writes what a run with the long cells gave into nbs/results/test-all.json"
+    found = {"command": "make test-all", "date": time.strftime("%Y-%m-%d"), "passed": sum(results),
+             "failed": len(results) - sum(results), "seconds": round(time.monotonic() - began),
+             "cpu_seconds": round(sum(os.times()[2:4])), "cores": os.cpu_count(), "python": sys.version.split()[0]}
+    path = root / "nbs/results/test-all.json"
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def main(argv=None, root=ROOT):
@@ -556,17 +567,21 @@ def main(argv=None, root=ROOT):
     ask.add_argument("names", nargs="*", metavar="NAME",
                      help="only checks and notebooks whose name contains one of these")
     ask.add_argument("--only", choices=["checks", "notebooks"], help="leave the other half out")
+    ask.add_argument("--all", action="store_true", help="also run cells marked '#| long', and record the result")
     ask.add_argument("--self-test", action="store_true", help="only plant faults in a small project and see them found")
-    args = ask.parse_args(argv)
+    args, began = ask.parse_args(argv), time.monotonic()
     checks = ["faults"] if args.self_test else [c for c in CHECKS if not args.names or any(n in c for n in args.names)]
     pages = [] if args.self_test else [p for p in notebooks(root, args.names) if not is_companion(p)]
     results = [] if args.only == "notebooks" else [run_check(name, root) for name in checks]
     if args.only != "checks":
         with ThreadPoolExecutor(2) as pool:
-            results += pool.map(lambda path: test_notebook(path, root), pages)
+            results += pool.map(lambda path: test_notebook(path, root, "long" if args.all else ""), pages)
     if not results or (not args.names and not args.self_test and not pages):
         results.append(report("check", "something to do: no such check or notebook", ["nothing was found"],
                               time.monotonic()))
+    if args.all and not args.names:
+        record_all(root, results, began)
+    print(f"{os.times().children_user + os.times().children_system:.0f} CPU-seconds")
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     return int(not all(results))
 

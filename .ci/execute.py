@@ -1,7 +1,7 @@
 """Run notebooks and keep what they show: `execute.py [NAME …]`; then write README.md from nbs/index.ipynb.
 
 A NAME is part of a notebook's name (`core`, `5`, `01_core`); without one, all are run. A notebook is only written back
-when every cell ran. Cells marked `#| eval: false`, `#| slow` or `#| gpu` are not run and keep the outputs they had."""
+when every cell ran. Cells marked `#| eval: false`, `#| slow`, `#| long` or `#| gpu` are not run and keep their outputs."""
 import argparse
 import itertools
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-SKIPPED = re.compile(r"#\s*\|\s*(eval:\s*false|slow|gpu)\b", re.I)
+SKIPPED = re.compile(r"#\s*\|\s*(eval:\s*false|slow|long|gpu)\b", re.I)
 DIRECTIVE = re.compile(r"#\s*\|.*\n?")
 
 
@@ -100,7 +100,8 @@ def main():
     args = ask.parse_args()
     if args.here:
         return run_here(Path(args.here))
-    chosen = [] if args.readme else notebooks(ROOT, args.names)
+    # companions of tests show nothing
+    chosen = [] if args.readme else [p for p in notebooks(ROOT, args.names) if not p.stem.endswith("_tests")]
     if not chosen and not args.readme:
         sys.exit(f"no notebook in nbs/ is called like {' or '.join(args.names) or 'anything'}")
     with ThreadPoolExecutor(2) as pool:

@@ -215,14 +215,17 @@ def healthy(root):
 
 
 def red_notebooks(root):
-    "A notebook with a wrong assertion, one that does not end and one that is left out must all be red"
+    """A notebook with a wrong assertion, one whose companion is wrong, one that does not end and one that is left out
+    must all be red"""
     write(root, "20_wrong", ["# wrong\n\n> W.", "assert 1 + 1 == 3, 'arithmetic'"])
+    write(root, "23_good", ["# good\n\n> G.", "1"])
+    write(root, "23_good_tests", ["# good: tests\n\n> G.", "assert 2 + 2 == 5, 'more arithmetic'"])
     write(root, "21_slow", ["# slow\n\n> S.", "import time\ntime.sleep(99)"])
     (root / "nbs/off").mkdir()
     append(root, "nbs/off/.notest", "")
     write(root, "off/22_off", ["# off\n\n> O.", "1"])
-    wanted = {"20_wrong": ("arithmetic", 60), "21_slow": ("still running after 3 s", 3),
-              "off/22_off": ("did not run it", 60)}
+    wanted = {"20_wrong": ("arithmetic", 60), "23_good": ("more arithmetic", 60),
+              "21_slow": ("still running after 3 s", 3), "off/22_off": ("did not run it", 60)}
     return [f"{name}: should be red and say {words!r}" for name, (words, seconds) in wanted.items()
             if not any(words in line for line in check.run_notebook(root / f"nbs/{name}.ipynb", root, seconds))]
 

@@ -21,6 +21,7 @@ if __name__ == "__main__":
 import json
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
@@ -46,18 +47,18 @@ from .rl.rewards import at_last_token
 from .rl.rollouts import rollout
 from .training.callbacks import peak_memory
 from .training.engine import TorchEngine
-from .training.loop import fit
+from .training.loop import Run, fit
 from .training.stage import make_engine
 
 # %% ../nbs/08_scale/804_bench.ipynb #b9255f79
-def synchronized_clock():
+def synchronized_clock() -> tuple[float, float]:
     "Wall-clock seconds and CPU-seconds of this process, read when the GPU has finished all work."
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
     return time.perf_counter(), time.process_time()
 
 
-def calibrate(device=torch.device("cpu"), dtype=torch.float32):
+def calibrate(device: torch.device = torch.device("cpu"), dtype: torch.dtype = torch.float32) -> float:
     """Billions of operations per second of a plain matrix product on `device`, the best of six: the speed of this
     machine at the moment."""
     size, times = (8192, 10) if device.type == "cuda" else (1024, 1)
@@ -74,16 +75,16 @@ def calibrate(device=torch.device("cpu"), dtype=torch.float32):
 class Clock:
     "A callback that times every step after the first `warmup`."
 
-    def __init__(self, warmup):
+    def __init__(self, warmup: int):
         self.warmup, self.times, self.losses, self.tokens = warmup, [], [], []
 
-    def __call__(self, run):
+    def __call__(self, run: Run) -> None:
         self.losses.append(run.metrics["loss"])
         self.tokens.append(run.metrics["tokens"])
         if run.step >= self.warmup:
             self.times.append(synchronized_clock())
 
-    def result(self, positions):
+    def result(self, positions: list[int]) -> dict:
         "Figures of the measured steps; `positions`: for each step, the tokens in its tensors with padding."
         walls = sorted(b[0] - a[0] for a, b in zip(self.times, self.times[1:]))
         wall, cpu = (self.times[-1][k] - self.times[0][k] for k in (0, 1))
@@ -99,12 +100,12 @@ class Clock:
 class NoUpdate(TorchEngine):
     "An engine that only clears the gradients: training without clipping, optimizer and schedule."
 
-    def step(self):
+    def step(self) -> dict:
         self.optimizer.zero_grad(set_to_none=True)
         return {}
 
 
-def bare_loss(model, batch):
+def bare_loss(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict]:
     "The model's own forward pass with all logits, as in the shortest possible loop."
     mask = {"attention_mask": batch["attention_mask"]} if "attention_mask" in batch else {}
     logits = model(batch["input_ids"], use_cache=False, **mask).logits[:, :-1]
@@ -112,14 +113,14 @@ def bare_loss(model, batch):
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels, ignore_index=IGNORE, reduction="sum"), {}
 
 # %% ../nbs/08_scale/804_bench.ipynb #4c8b294d
-def training_flops(model, length):
+def training_flops(model: torch.nn.Module, length: float) -> float:
     "Floating-point operations per token of training, in rows of `length` tokens (PaLM, Appendix B)."
     weights = sum(p.numel() for layer in model.modules() for name, p in layer.named_parameters(recurse=False)
                   if name == "weight" and p.dim() == 2 and not isinstance(layer, torch.nn.Embedding))
     return 6 * weights + 12 * len(blocks_of(model)) * model.config.hidden_size * length
 
 # %% ../nbs/08_scale/804_bench.ipynb #81780ca4
-def training_rows(work, settings, model, tokenizer):
+def training_rows(work: str, settings: SpeedSettings, model: torch.nn.Module, tokenizer) -> list:
     "The examples, or pairs, of a training workload; prepares the model as the settings ask."
     if work == "reward" and settings.packing:
         raise UserError("--packing: pairs are not packed; leave it out")
@@ -132,7 +133,7 @@ def training_rows(work, settings, model, tokenizer):
     return examples_of(settings, tokenizer, label_all=work == "pretrain")
 
 
-def training_speed(work, settings, model, tokenizer):
+def training_speed(work: str, settings: SpeedSettings, model: torch.nn.Module, tokenizer) -> dict:
     "Trains for some steps; returns the figures of the measured ones."
     examples = training_rows(work, settings, model, tokenizer)
     positions, batches = [], work_batches(settings, examples, model, tokenizer)
@@ -156,7 +157,7 @@ def training_speed(work, settings, model, tokenizer):
             "label_share": round(labels / tokens, 3)}
 
 # %% ../nbs/08_scale/804_bench.ipynb #6c3561f5
-def fixed_prompts(settings, tokenizer):
+def fixed_prompts(settings: SpeedSettings, tokenizer) -> list[Example]:
     "`batch_size` prompts of exactly `prompt_len` tokens, as unlabelled Examples; short ones are repeated."
     (rows,) = columns_of(settings, tokenizer, ("prompt",), lambda: made_rows(settings))
     rows = [tuple(row * -(-settings.prompt_len // len(row)))[:settings.prompt_len]
@@ -166,7 +167,7 @@ def fixed_prompts(settings, tokenizer):
     return [Example(row, (IGNORE,) * len(row)) for row in rows]
 
 
-def sampling_speed(settings, model, tokenizer):
+def sampling_speed(settings: SpeedSettings, model: torch.nn.Module, tokenizer) -> dict:
     """Samples answers of full length to the same prompts several times; returns the figures of the measured times.
 
     The loss is that of the last answers, computed by the training forward pass."""
@@ -187,14 +188,14 @@ def sampling_speed(settings, model, tokenizer):
             "tokens_per_s_best": round(new / min(w for w, _ in rounds), 1), "final_loss": round(loss, 4)}
 
 # %% ../nbs/08_scale/804_bench.ipynb #1c91c0ec
-def made_requests(settings):
+def made_requests(settings: SpeedSettings) -> list[dict[str, str]]:
     "Requests from the poems: each prompt twice, with its own completion and with that of the next row."
     rows = made_rows(settings)
     return [{"context": a["prompt"], "continuation": b["completion"]}
             for a, b in zip(rows * 2, rows + rows[1:] + rows[:1])]
 
 
-def scoring_speed(settings, model, tokenizer):
+def scoring_speed(settings: SpeedSettings, model: torch.nn.Module, tokenizer) -> dict:
     """Scores the same requests several times; returns the figures of the measured times.
 
     Tokens are those of complete requests; the losses are the first score and the mean."""
@@ -215,25 +216,26 @@ def scoring_speed(settings, model, tokenizer):
             "final_loss": sum(sums) / len(sums), "greedy": sum(hit for _, hit in found)}
 
 # %% ../nbs/08_scale/804_bench.ipynb #07c9fa6c
-def even_share(records, texts, batch, window=16):
-    "The reward of the workload: the share of even ids among the last `window` of each row, at its last token."
+def even_share(records: list[Record], texts: list[str], batch: dict[str, torch.Tensor],
+               window: int = 16) -> torch.Tensor:
+    "The reward of the workload [B, T]: the share of even ids among the last `window` of each row, at its last token."
     return at_last_token((batch["input_ids"][:, -window:] % 2 == 0).float().mean(1), batch["mask"])
 
 
 class UpdateClock:
     "A callback that times complete updates of `size` steps each, after the first `warmup` updates."
 
-    def __init__(self, size, warmup):
+    def __init__(self, size: int, warmup: int):
         self.size, self.warmup, self.times, self.rollouts = size, warmup, [], []
 
-    def __call__(self, run):
+    def __call__(self, run: Run) -> None:
         if "score" in run.metrics:
             self.rollouts.append({name: run.metrics[name] for name in ("score", "kl", "length", "seconds/sample")})
         if run.step % self.size == 0 and run.step >= self.size * self.warmup:
             self.times.append(synchronized_clock())
 
 # %% ../nbs/08_scale/804_bench.ipynb #4996c7d6
-def ppo_work(settings, tokenizer):
+def ppo_work(settings: SpeedSettings, tokenizer) -> tuple[list[Record], PPOSettings]:
     "The records and PPOSettings of the workload."
     (prompts,) = field_texts(settings, ("prompt",), lambda: made_rows(settings))
     records = [Record(text * -(-2 * settings.prompt_len // len(text))) for text in prompts if text]
@@ -246,7 +248,7 @@ def ppo_work(settings, tokenizer):
         freeze=settings.freeze, seed=settings.seed)
 
 
-def ppo_speed(settings, model, tokenizer):
+def ppo_speed(settings: SpeedSettings, model: torch.nn.Module, tokenizer) -> dict:
     """PPO on a rule, with a separate critic; a step is a rollout and all its epochs, one optimizer step each.
 
     Returns the figures of the measured ones, in response tokens."""
@@ -269,7 +271,7 @@ def ppo_speed(settings, model, tokenizer):
             "final_loss": measured[-1]["score"]}
 
 # %% ../nbs/08_scale/804_bench.ipynb #83d7b077
-def check_lengths(work, settings, model, tokenizer):
+def check_lengths(work: str, settings: SpeedSettings, model: torch.nn.Module, tokenizer) -> None:
     "Refuses rows that need more positions than the model has, and sampling by a family that fills in blanks."
     if work in ("rollout", "ppo") and family_of(model).template(tokenizer).blank is not None:
         raise UserError(f"{work} measures decoders; a {family_of(model).name} fills in blanks")
@@ -280,7 +282,7 @@ def check_lengths(work, settings, model, tokenizer):
                         f"{known} positions; say at most that")
 
 # %% ../nbs/08_scale/804_bench.ipynb #3f2dc520
-def speed(work, settings):
+def speed(work: str, settings: SpeedSettings) -> dict:
     "Runs a workload; returns its figures, with the fields of the peer scripts."
     torch.set_num_threads(settings.threads)
     quiet_libraries()
@@ -314,7 +316,7 @@ def speed(work, settings):
             "versions": versions()}
 
 # %% ../nbs/08_scale/804_bench.ipynb #f63e3ad5
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     "The command line of `bench`: `speed WORK`, then options."
     words = [str(w) for w in (sys.argv[1:] if argv is None else argv)]
     usage = f"python -m zhrlhf.bench speed {'|'.join(WORKS)} …"

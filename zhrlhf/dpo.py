@@ -32,6 +32,7 @@ if __name__ == "__main__":
     answer_help(DPOSettings)  # before the imports that take seconds
 
 # %% ../nbs/05_rlhf/514_dpo.ipynb #1fe4d96d
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 
@@ -40,7 +41,7 @@ import torch.nn.functional as F
 
 from .base.devices import pick_device, to_device
 from .base.errors import run_main
-from .data.batches import IGNORE, collate_groups, collate_pairs, pair_batches
+from .data.batches import IGNORE, Example, collate_groups, collate_pairs, pair_batches
 from .evals.metrics import paired_accuracy
 from .families import load_model, load_tokenizer
 from .models.heads import eval_mode, label_logprobs
@@ -50,14 +51,15 @@ from .training.stage import close_stage, open_stage, prepare_model, run_training
 from .training.trained import TrainedRun
 
 # %% ../nbs/05_rlhf/514_dpo.ipynb #f6ca4eca
-def row_logprobs(model, batch):
+def row_logprobs(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     "Summed log-probabilities [R] of the labelled tokens of each row."
     rows = (batch["labels"][:, 1:] != IGNORE).nonzero()[:, 0]
     logp = label_logprobs(model, batch)
     return logp.new_zeros(len(batch["labels"])).index_add(0, rows, logp)
 
 
-def implicit_rewards(model, batch, reference, beta):
+def implicit_rewards(model: torch.nn.Module, batch: dict[str, torch.Tensor], reference: torch.nn.Module | None,
+                     beta: float) -> torch.Tensor:
     """β (log π − log π_ref) [R] of the rows of a batch; `reference` is a model, or None for `model` with its adapters
     off."""
     with torch.no_grad(), adapter_off(model) if reference is None else nullcontext():
@@ -65,7 +67,8 @@ def implicit_rewards(model, batch, reference, beta):
     return beta * (row_logprobs(model, batch) - base)
 
 
-def dpo_loss(model, batch, reference=None, beta=0.1, label_smoothing=0.0):
+def dpo_loss(model: torch.nn.Module, batch: dict[str, torch.Tensor], reference: torch.nn.Module | None = None,
+             beta: float = 0.1, label_smoothing: float = 0.0) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Summed −log σ(r_c − r_r) of the implicit rewards of a batch's `pairs` [P, 2] (Rafailov et al. 2023);
     `label_smoothing` is the share of pairs that are labelled the wrong way round."""
     chosen, rejected = implicit_rewards(model, batch, reference, beta)[batch["pairs"]].unbind(1)
@@ -75,7 +78,7 @@ def dpo_loss(model, batch, reference=None, beta=0.1, label_smoothing=0.0):
                         "chosen": chosen.detach().sum(), "rejected": rejected.detach().sum()}
 
 # %% ../nbs/05_rlhf/514_dpo.ipynb #352af014
-def reference_for(model, settings):
+def reference_for(model: torch.nn.Module, settings: DPOSettings) -> torch.nn.Module | None:
     "The frozen reference model on its device, or None if the adapters of `model` can be switched off instead."
     if has_lora(model):
         return None
@@ -83,7 +86,8 @@ def reference_for(model, settings):
 
 # %% ../nbs/05_rlhf/514_dpo.ipynb #31548de3
 @torch.no_grad()
-def preference_accuracy(model, tokenizer, pairs, reference, beta, batch_size=100):
+def preference_accuracy(model: torch.nn.Module, tokenizer, pairs: list[tuple[Example, Example]],
+                        reference: torch.nn.Module | None, beta: float, batch_size: int = 100) -> dict[str, float]:
     "How well the implicit reward ranks (chosen, rejected) pairs: accuracy, ties counting half, and mean margin."
     found, device = [], next(model.parameters()).device
     with eval_mode(model):
@@ -120,7 +124,7 @@ def train(settings: DPOSettings | None = None, callbacks: tuple = (), free: tupl
                                 **{f"eval_{name}": value for name, value in measured.items()}})
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     "The command line of `dpo`."
     train(parse(DPOSettings, argv))
 

@@ -31,7 +31,7 @@ class GenerateSettings(DecodingSettings):
         if self.batch_size < 1:
             raise UserError(f"--batch-size {self.batch_size}: must be at least 1")
 
-    def records(self):
+    def records(self) -> "list[Record]":
         "The prompts, as records."
         if bool(self.prompt) == bool(self.file):
             raise UserError("give prompts with --prompt, or a file of them with --file")
@@ -46,7 +46,7 @@ if __name__ == "__main__":
     answer_help(GenerateSettings)  # before the imports that take seconds
 
 # %% ../nbs/04_training/407_generate.ipynb #ab890e6f
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -83,7 +83,7 @@ def generate(model: nn.Module, tokenizer, prompts: Iterable, sampling: Sampling 
     return texts
 
 # %% ../nbs/04_training/407_generate.ipynb #571999d1
-def stream_pieces(tokenizer, ids):
+def stream_pieces(tokenizer, ids: Iterable[int]) -> Iterator[str]:
     """Yields the text of an answer in pieces of whole characters, as its ids arrive; joined, the pieces are the
     `answer_text` of all ids."""
     seen, yielded, text = [], "", ""
@@ -98,7 +98,8 @@ def stream_pieces(tokenizer, ids):
         yield text[len(yielded):]
 
 
-def stream(model, tokenizer, record, sampling=SAMPLING_PRESETS["sampling"], seed=None):
+def stream(model: nn.Module, tokenizer, record: Record, sampling: Sampling = SAMPLING_PRESETS["sampling"],
+           seed: int | None = None) -> Iterator[str]:
     """Yields the answer to one record in pieces, as it is written; with a `seed`, the answer that `generate` gives for
     this record alone."""
     (example,) = prompt_examples(model, tokenizer, [record], sampling.room(model))
@@ -114,7 +115,7 @@ def sampling_of(settings: DecodingSettings) -> Sampling:
     return replace(SAMPLING_PRESETS[settings.preset], **given)
 
 # %% ../nbs/04_training/407_generate.ipynb #f11d8e59
-def print_answer(record, pieces):
+def print_answer(record: Record, pieces: Iterable[str]) -> str:
     "Prints a prompt and its answer, piece by piece; returns the answer's text."
     print(f"prompt: {record.prompt}\nanswer: {record.prefix}", end="", flush=True)
     text = ""
@@ -125,7 +126,7 @@ def print_answer(record, pieces):
     return text
 
 
-def new_file(path):
+def new_file(path: str | Path) -> Path:
     "The path of an output file; the file must not exist yet, its folder must."
     if Path(path).exists():
         raise UserError(f"{path}: exists already; choose another --out")
@@ -134,7 +135,7 @@ def new_file(path):
     return Path(path)
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     "The command line of `generate`."
     s = parse(GenerateSettings, argv)
     records, sampling, device, out = s.records(), sampling_of(s), pick_device(s.device), s.out and new_file(s.out)

@@ -33,12 +33,12 @@ class GRPOSettings(RLSettings):
                             f"already; leave one out")
 
     @property
-    def response_length(self):
+    def response_length(self) -> int:
         "The most tokens of a response, by the name that shared code uses."
         return self.max_completion_length
 
     @property
-    def kl_coef(self):
+    def kl_coef(self) -> float:
         "The weight of the KL penalty, by the name that shared code uses."
         return self.beta
 
@@ -48,8 +48,10 @@ if __name__ == "__main__":
     answer_help(GRPOSettings)  # before the imports that take seconds
 
 # %% ../nbs/05_rlhf/515_grpo.ipynb #b180e66e
+from collections.abc import Callable, Sequence
+
 from .base.errors import run_main
-from .data.records import open_records
+from .data.records import Record, open_records
 from .families import load_model, load_tokenizer
 from .rl.collector import RolloutCollector
 from .rl.experience import RolloutSource, ptx_batches, ptx_loss
@@ -68,8 +70,9 @@ class GroupCollector(RolloutCollector):
         super().__init__(*args, **kwargs)
         self.num_generations = self.settings.num_generations
 
-    def compute_advantages(self, batch, outputs, task, beta):
-        "Advantages [B, R], and the share of groups that teach nothing because all their scores are equal."
+    def compute_advantages(self, batch: dict, outputs: dict, task, beta: float) -> tuple[dict, dict]:
+        """Advantages [B, R] from the rewards `task` [B, R], and the share of groups that teach nothing because all
+        their scores are equal."""
         score, kl = task.sum(1), kl_terms(outputs["logp"], outputs["ref_logp"])[0].sum(1)
         silent = (score.view(-1, self.num_generations).std(1) < 1e-6).float().mean().item()
         compared = score - beta * kl if self.settings.baseline == "rloo" else score
@@ -79,7 +82,7 @@ class GroupCollector(RolloutCollector):
         return tensors, {"silent_groups": silent}
 
 # %% ../nbs/05_rlhf/515_grpo.ipynb #e288c32b
-def grpo_loss(settings):
+def grpo_loss(settings: GRPOSettings) -> Callable:
     """The loss function of a micro-batch: clipped policy loss plus β·k3 to the reference, summed over response tokens;
     for other text that of ptx."""
     def loss_fn(model, batch):
@@ -91,8 +94,16 @@ def grpo_loss(settings):
     return loss_fn
 
 
-def grpo_experience(model, reference, scorer, tokenizer, records, settings, gold=None, generation_model=None):
-    "The source of batches of a run without a critic; `reference` is a model, or a Reference."
+def grpo_experience(model: ActorCritic,  # without a critic
+                    reference,  # a model, or a Reference
+                    scorer: Callable,
+                    tokenizer,
+                    records: list[Record],  # their prompts are answered
+                    settings: GRPOSettings,
+                    gold: Callable | None = None,  # a second scorer, which only measures
+                    generation_model: GenerationModel | None = None,  # the model that samples; None: the actor
+                    ) -> RolloutSource:
+    "The source of batches of a run without a critic."
     collector = GroupCollector(model, reference, scorer, tokenizer, settings, gold, generation_model)
     return RolloutSource(collector, records, settings, ptx_batches(model.actor, tokenizer, settings))
 
@@ -114,7 +125,7 @@ def train(settings: GRPOSettings | None = None, callbacks: tuple = (), free: tup
     return run_rl(settings, folder, source, grpo_loss(settings), make_rl_engine(settings, source), callbacks)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     "The command line of `grpo`."
     train(parse(GRPOSettings, argv))
 

@@ -36,7 +36,7 @@ class CriticSettings(RLSettings):
             raise UserError("--share-weights: actor and critic can share weights that are not trained; give --lora-r")
 
     @property
-    def needs_reward(self):
+    def needs_reward(self) -> bool:
         "Whether the reward model has another use than scoring: the critic starts from it."
         return not self.share_weights
 
@@ -64,9 +64,11 @@ if __name__ == "__main__":
     answer_help(PPOSettings)  # before the imports that take seconds
 
 # %% ../nbs/05_rlhf/512_ppo.ipynb #aa15245a
+from collections.abc import Callable, Sequence
+
 from .base.devices import pick_device
 from .base.errors import run_main
-from .data.records import open_records
+from .data.records import Record, open_records
 from .families import load_model, load_reward_model, load_tokenizer
 from .models.heads import init_score_head
 from .models.registry import freeze
@@ -81,7 +83,7 @@ from .training.stage import open_stage, prepare_model
 from .training.trained import TrainedRun
 
 # %% ../nbs/05_rlhf/512_ppo.ipynb #70d5ed9e
-def ppo_loss(settings):
+def ppo_loss(settings: PPOSettings) -> Callable:
     """The loss function of a micro-batch: policy loss plus vf_coef times value loss, both summed over response tokens;
     in the critic's warm-up the value loss alone; for other text that of ptx."""
     def loss_fn(model, batch):
@@ -101,12 +103,13 @@ def ppo_loss(settings):
 class CriticCollector(RolloutCollector):
     "Scored rollouts with values, advantages and returns."
 
-    def forward_pass(self, batch):
+    def forward_pass(self, batch: dict) -> dict:
         "Besides, the critic's values [B, R]."
         return super().forward_pass(batch) | {"values": response_values(self.model.critic, batch, self.model.shift)}
 
-    def compute_advantages(self, batch, outputs, task, beta):
-        "Values, returns and whitened advantages [B, R], and how much of the returns' variance the critic explains."
+    def compute_advantages(self, batch: dict, outputs: dict, task, beta: float) -> tuple[dict, dict]:
+        """Values, returns and whitened advantages [B, R] from the rewards `task` [B, R], and how much of the returns'
+        variance the critic explains."""
         s, mask, values = self.settings, batch["mask"], outputs["values"]
         rewards = token_rewards(task, kl_terms(outputs["logp"], outputs["ref_logp"])[0], mask, beta)
         if s.whiten_rewards:
@@ -118,16 +121,23 @@ class CriticCollector(RolloutCollector):
         return tensors, {"explained_variance": explained}
 
 
-def ppo_experience(model, reference, scorer, tokenizer, records, settings, gold=None, generation_model=None):
-    """The source of batches of a PPO run: an iterable of optimizer steps, sampled from `model.actor` as it learns;
-    `reference` is a model, or a Reference."""
+def ppo_experience(model: ActorCritic,
+                   reference,  # a model, or a Reference
+                   scorer: Callable,
+                   tokenizer,
+                   records: list[Record],  # their prompts are answered
+                   settings: PPOSettings,
+                   gold: Callable | None = None,  # a second scorer, which only measures
+                   generation_model: GenerationModel | None = None,  # the model that samples; None: the actor
+                   ) -> RolloutSource:
+    "The source of batches of a PPO run: an iterable of optimizer steps, sampled from `model.actor` as it learns."
     collector = CriticCollector(model, reference, scorer, tokenizer, settings, gold, generation_model)
     source = RolloutSource(collector, records, settings, ptx_batches(model.actor, tokenizer, settings))
     source.critic_warmup = settings.critic_warmup
     return source
 
 # %% ../nbs/05_rlhf/512_ppo.ipynb #5d90edfb
-def open_networks(settings):
+def open_networks(settings: PPOSettings) -> tuple:
     """Actor and critic of a run, ready to train: full or with adapters, the critic from the reward model, from the SFT
     model, or on the actor's own weights."""
     base = []
@@ -149,7 +159,8 @@ def open_networks(settings):
     return actor, critic
 
 
-def build_ppo(settings, tokenizer, actor, reference, critic, scorer, records):
+def build_ppo(settings: PPOSettings, tokenizer, actor, reference, critic, scorer: Callable,
+              records: list[Record]) -> tuple:
     "Model, source of batches and engine of a PPO run from models in memory."
     freeze(critic, settings.freeze)
     model = ActorCritic(actor, critic).to(pick_device(settings.device))
@@ -175,7 +186,7 @@ def train(settings: PPOSettings | None = None, callbacks: tuple = (), free: tupl
     return run_rl(settings, folder, source, ppo_loss(settings), engine, callbacks)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     "The command line of `ppo`."
     train(parse(PPOSettings, argv))
 

@@ -31,10 +31,14 @@ if __name__ == "__main__":
     answer_help(PretrainSettings)  # before the imports that take seconds
 
 # %% ../nbs/04_training/409_pretrain.ipynb #7d5f6dd1
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import numpy as np
+from torch import nn
 
 from .base.errors import run_main
-from .data.batches import bucketed_batches, packed_batches, sorted_batches
+from .data.batches import Batches, bucketed_batches, packed_batches, sorted_batches
 from .data.records import open_texts, stream_texts
 from .data.tokenizers.characters import couplet_tokenizer
 from .families import load_model, load_tokenizer, new_model
@@ -47,7 +51,7 @@ from .training.stage import (RowTally, close_stage, open_stage, prepare_model, p
 from .training.trained import TrainedRun
 
 # %% ../nbs/04_training/409_pretrain.ipynb #237ca3af
-def open_or_create(settings):
+def open_or_create(settings: PretrainSettings) -> tuple[nn.Module, Any]:
     """The model and the tokenizer: new ones, if the settings name a size that is not published (with the embedded
     tokenizer), otherwise saved ones."""
     name, new = settings.model, settings.model in MODEL_PRESETS and not MODEL_PRESETS[settings.model].hub
@@ -55,7 +59,7 @@ def open_or_create(settings):
     return prepare_model(settings, lambda: new_model(name, tokenizer) if new else load_model(name), new), tokenizer
 
 # %% ../nbs/04_training/409_pretrain.ipynb #d5d6ff33
-def nonblank_texts(texts, tally):
+def nonblank_texts(texts: Iterable[str], tally: RowTally) -> Iterator[str]:
     "The texts that are not empty or blank; the tally counts all."
     for tally.total, text in enumerate(texts, 1):
         if text.strip():
@@ -65,7 +69,7 @@ def nonblank_texts(texts, tally):
             tally.left_out.setdefault("empty", []).append(tally.total)
 
 
-def text_batches(model, tokenizer, settings):
+def text_batches(model: nn.Module, tokenizer, settings: PretrainSettings) -> tuple[Batches, int]:
     """Batches of the training text, and the number of rows: packed for decoders; otherwise in buckets of similar
     length, with new blanks in every epoch."""
     tally, vary = RowTally(), blank_sampler(model, tokenizer, settings.max_length)
@@ -102,7 +106,7 @@ def train(settings: PretrainSettings | None = None, callbacks: tuple = (), free:
                                 "perplexity": measured["perplexity"]})
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     "The command line of `pretrain`."
     train(parse(PretrainSettings, argv))
 

@@ -35,13 +35,16 @@ if __name__ == "__main__":
 
 # %% ../nbs/04_training/410_sft.ipynb #9869ffc3
 from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
 
 from .base.distributed import is_main_process
 from .base.errors import UserError, run_main
 from .base.files import read_jsonl, write_jsonl, write_text
-from .base.plots import html_page, html_table
-from .data.batches import Example, bucketed_batches, packed_batches, sorted_batches
-from .data.records import open_records
+from .base.plots import Html, html_page, html_table
+from .data.batches import Batches, Example, bucketed_batches, packed_batches, sorted_batches
+from .data.records import Record, open_records
 from .evals.metrics import bleu, rouge_l
 from .families import load_model, load_tokenizer
 from .generate import generate
@@ -50,12 +53,14 @@ from .models.heads import lm_loss, perplexity
 from .models.registry import family_of
 from .models.sampling import SAMPLING_PRESETS
 from .training.callbacks import evaluate_model, every
-from .training.stage import (close_stage, filter_usable, open_stage, prepare_model, print_dataset_summary,
-                                   run_training, save_trained, tokenized_rows)
+from .training.loop import Run
+from .training.stage import (RowTally, close_stage, filter_usable, open_stage, prepare_model,
+                                   print_dataset_summary, run_training, save_trained, tokenized_rows)
 from .training.trained import TrainedRun
 
 # %% ../nbs/04_training/410_sft.ipynb #0441996d
-def best_answers(model, tokenizer, source, max_length, seed=0):
+def best_answers(model: nn.Module, tokenizer, source: str | Path, max_length: int,
+                 seed: int = 0) -> tuple[list[Example], RowTally]:
     "The rows of a record source with the best answers, and the `RowTally` of its records; no row at all is an error."
     rows, tally = filter_usable(best_answer_rows(model, tokenizer, open_records(source, seed), max_length))
     if not rows:
@@ -64,7 +69,7 @@ def best_answers(model, tokenizer, source, max_length, seed=0):
     return rows, tally
 
 # %% ../nbs/04_training/410_sft.ipynb #a34af126
-def sample_table(rows):
+def sample_table(rows: list[dict]) -> Html:
     "Samples as a table, the newest step first."
     newest = sorted(rows, key=lambda row: -row["step"])
     return html_table([(row["step"], row["prompt"], row["reference"], row["written"], f"{row['rouge_l']:.2f}")
@@ -77,10 +82,10 @@ class SampleWriter:
     """A callback: the model answers held-out records, greedily; step, answer and ROUGE-L of each are added to two
     files, and the mean ROUGE-L and BLEU to the metrics."""
     tokenizer: object
-    records: list
-    path: object
+    records: list[Record]
+    path: Path
 
-    def __call__(self, run):
+    def __call__(self, run: Run) -> None:
         written = evaluate_model(run, lambda m: generate(m, self.tokenizer, self.records, SAMPLING_PRESETS["greedy"]))
         references = [r.best() for r in self.records]
         scores = [rouge_l(*pair) for pair in zip(written, references)]
@@ -93,7 +98,7 @@ class SampleWriter:
             write_text(self.path.with_suffix(".html"), html_page("samples", sample_table(kept + rows)))
 
 # %% ../nbs/04_training/410_sft.ipynb #dbd82520
-def answer_batches(model, tokenizer, settings):
+def answer_batches(model: nn.Module, tokenizer, settings: SFTSettings) -> tuple[Batches, int]:
     "Batches of the best answers of a record source, in buckets or packed, and the number of rows; prints a summary."
     family, tallies = family_of(model), []
     if settings.packing and not family.packs:
@@ -137,7 +142,7 @@ def train(settings: SFTSettings | None = None, callbacks: tuple = (), free: tupl
                                 "perplexity": measured["perplexity"], **sampled})
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     "The command line of `sft`."
     train(parse(SFTSettings, argv))
 

@@ -34,8 +34,10 @@ if __name__ == "__main__":
 import os
 import platform
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -104,12 +106,12 @@ class EvaluationSet:
     device: torch.device
     sampling: Sampling = Sampling(max_new_tokens=12)
 
-    def human(self):
+    def human(self) -> dict[str, float]:
         "The share of the poets' own lower lines that keep each rule."
         return couplets.rule_shares([(p.upper, p.lower) for p in self.pairs])
 
 
-def evaluation_set(settings, plan):
+def evaluation_set(settings: TourSettings, plan: TourPlan) -> EvaluationSet:
     "The evaluation set of a tour: the first `asked` couplets of the held-out split, in the corpus's fixed order."
     pairs = tuple(couplets.load(settings.split)[:plan.asked])
     records = tuple(Record(f"上联：{p.upper}", (Answer(p.lower, 1.0),), "下联：") for p in pairs)
@@ -117,7 +119,8 @@ def evaluation_set(settings, plan):
 
 
 @torch.no_grad()
-def answers_and_kl(policy, reference, tokenizer, eval_set, batch_size=200):
+def answers_and_kl(policy: torch.nn.Module, reference: torch.nn.Module | None, tokenizer, eval_set: EvaluationSet,
+                   batch_size: int = 200) -> tuple[list[str], list[bool], float | None]:
     """Answer texts for the evaluation set, for each whether it ends, and the mean KL in nats per answer (None without a
     reference)."""
     examples = prompt_examples(policy, tokenizer, eval_set.records, 64)
@@ -129,7 +132,7 @@ def answers_and_kl(policy, reference, tokenizer, eval_set, batch_size=200):
     return ["".join(t) for t in response_texts(tokenizer, batch)], batch["ended"].tolist(), kl
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #94a75405
-def evaluate_policy(folder, eval_set, reference=None):
+def evaluate_policy(folder: str | Path, eval_set: EvaluationSet, reference: str | Path | None = None) -> dict:
     """Evaluates the policy of a finished stage: rule shares with intervals, cross-entropy, KL, answers, and which end;
     `unknown` counts the lines whose verdict hangs on an unknown tone, which no share counts."""
     policy, tokenizer = load_model(folder).to(eval_set.device).eval(), load_tokenizer(folder)
@@ -144,7 +147,7 @@ def evaluate_policy(folder, eval_set, reference=None):
             "kl": kl, "answers": texts, "ends": ends}
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #0451819a
-def reward_records(sft_folder, plan, eval_set):
+def reward_records(sft_folder: str | Path, plan: TourPlan, eval_set: EvaluationSet) -> list[Record]:
     """Training records of the reward model. Scores: the human line 1; another couplet's line and the SFT model's own
     sample 0; a line of another length −1."""
     records = couplet_records("train", eval_set.seed)
@@ -156,13 +159,13 @@ def reward_records(sft_folder, plan, eval_set):
             for n, (r, sampled) in enumerate(zip(records, own))]
 
 
-def reward_model_records(settings, plan):
+def reward_model_records(settings: TourSettings, plan: TourPlan) -> list[Record]:
     "Held-out records for the reward model: the human line and one line of another couplet, of the same length."
     records = couplet_records(settings.split, settings.seed)[:plan.reward_pairs]
     return [replace(r, answers=r.answers[:2]) for r in records]
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #89b36344
-def mean_score(scores, ends):
+def mean_score(scores: torch.Tensor, ends: list[bool]) -> float | None:
     """The mean of the scores [N], in which an answer that does not end counts as in training: the worst of those that
     end, less their deviation. None if no answer ends."""
     ended = torch.tensor(ends)
@@ -172,7 +175,7 @@ def mean_score(scores, ends):
     return torch.where(ended, scores, worst).mean().item()
 
 
-def probe_lines(pairs):
+def probe_lines(pairs: Sequence[couplets.Couplet]) -> dict[str, list[str]]:
     "{name: one line for each pair}: easy questions for a reward model, beside the poets' own lines."
     others = {n: [p.lower for p in pairs if len(p.lower) == n] for n in {len(p.lower) for p in pairs}}
     def stranger(lower):
@@ -184,7 +187,8 @@ def probe_lines(pairs):
             "copy of the upper line": [p.upper for p in pairs]}
 
 
-def reward_model_report(folder, settings, plan, eval_set, evaluations):
+def reward_model_report(folder: str | Path, settings: TourSettings, plan: TourPlan, eval_set: EvaluationSet,
+                        evaluations: dict[str, dict]) -> dict:  # what `evaluate_policy` found, by stage
     """Accuracy of the reward model on held-out pairs, its mean score of every policy's answers and the human lines, and
     how often a human line beats each kind of probe."""
     model, tokenizer = load_reward_model(folder).to(eval_set.device), load_tokenizer(folder)
@@ -206,7 +210,7 @@ def reward_model_report(folder, settings, plan, eval_set, evaluations):
 PATHS = ("model", "data", "eval_data", "reward_model")
 
 
-def run_stage(name, settings, plan, eval_set):
+def run_stage(name: str, settings: TourSettings, plan: TourPlan, eval_set: EvaluationSet) -> dict:
     "Trains one stage in its folder and returns its report; stages find each other's folders by name."
     out = {n: stage_folder(settings.out, n) for n in TOUR_STAGES}
     common = dict(out=str(out[name]), seed=settings.seed, device=settings.device, resume=True)
@@ -226,7 +230,7 @@ def run_stage(name, settings, plan, eval_set):
                      free=PATHS).report
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #dfadba5c
-def timed(out, name, work):
+def timed(out: str | Path, name: str, work: Callable) -> Any:
     "Runs `work()` and adds its seconds to timing.json under `name`; the time of a killed process is not counted."
     path, start = Path(out) / "timing.json", time.perf_counter()
     result = work()
@@ -235,7 +239,7 @@ def timed(out, name, work):
     return result
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #3647106c
-def run_tour(settings):
+def run_tour(settings: TourSettings) -> dict:
     "Runs or resumes the tour; returns the report, which is also written as report.json and report.html."
     if settings.split not in ("dev", "test"):
         raise UserError(f"--split {settings.split}: say test, or dev while tuning")
@@ -258,7 +262,7 @@ def run_tour(settings):
     return report
 
 
-def stage_evaluation(out, name, eval_set):
+def stage_evaluation(out: str | Path, name: str, eval_set: EvaluationSet) -> dict:
     "The evaluation of a stage's policy, kept in its folder as evaluation.json."
     path = stage_folder(out, name) / "evaluation.json"
     if not path.exists():
@@ -268,14 +272,18 @@ def stage_evaluation(out, name, eval_set):
     return read_json(path)
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #9ae23b82
-def hardware():
+def hardware() -> dict:
     "The processor's name and the number of its cores that this process may use."
     names = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
              if line.startswith("model name")] if Path("/proc/cpuinfo").exists() else []
     return {"cpu": names[0] if names else platform.processor(), "cores": os.cpu_count()}
 
 
-def make_report(settings, plan, eval_set, stages, evaluations, scored):
+def make_report(settings: TourSettings, plan: TourPlan, eval_set: EvaluationSet,
+                stages: dict[str, dict],  # the report of each stage
+                evaluations: dict[str, dict],  # what `evaluate_policy` found, by stage
+                scored: dict,  # from `reward_model_report`
+                ) -> dict:
     "All numbers of a tour; everything outside `machine` is the same for the same seed on the same machine."
     short = {name: {k: v for k, v in found.items() if k not in ("answers", "ends")}
              for name, found in evaluations.items()}
@@ -289,7 +297,7 @@ def make_report(settings, plan, eval_set, stages, evaluations, scored):
                         **hardware(), **versions()}}
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #770922f2
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     "The command line of `tour`."
     settings = parse(TourSettings, argv)
     print(table_text(run_tour(settings)))

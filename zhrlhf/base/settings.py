@@ -28,7 +28,7 @@ def opt(default: Any, help: str) -> Any:
 class OneLineParser(argparse.ArgumentParser):
     "An argument parser whose complaint is one line, without the usage text"
 
-    def error(self, message):
+    def error(self, message: str):
         words = message.removeprefix("argument ").rstrip(".").split(": ", 1)
         raise UserError(": ".join(words) + "; see --help")
 
@@ -194,7 +194,7 @@ def parse(settings_class: type, argv: list | None = None, prog: str | None = Non
                              if name != "config"})
 
 # %% ../../nbs/10_tools/1003_settings.ipynb #1e6eff71
-def answer_help(settings: type | dict[str, type], argv: list | None = None):
+def answer_help(settings: type | dict[str, type], argv: list | None = None) -> None:
     """Prints the help and exits, if that is all that the command line asks for; otherwise does nothing.
 
     `settings`: the command's settings class, or {word: class} of the commands that a first word chooses, where the

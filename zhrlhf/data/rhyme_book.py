@@ -9,9 +9,10 @@ __all__ = ['READING_CODE', 'VARIANTS', 'marked_tones', 'rhyme_book_readings', 'r
 import re
 import tarfile
 from collections import Counter, defaultdict
+from pathlib import Path
 
 # %% ../../nbs/02_data/211_rhyme_book.ipynb #40a84db9
-def marked_tones(texts, marks):
+def marked_tones(texts: dict[str, str], marks: dict[str, str]) -> dict[str, str]:
     "`{character: 平 or 仄}`: the mark with more than half of the evidence 平, 仄, ○ for that character"
     seen = defaultdict(Counter)
     for key, text in texts.items():
@@ -27,7 +28,7 @@ READING_CODE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789$_
 VARIANTS = {"隠": "隱", "鬰": "鬱", "鶑": "鶯", "馿": "驢", "間": "閒"}
 
 
-def rhyme_book_readings(text):
+def rhyme_book_readings(text: str) -> dict[str, set[str]]:
     "`{character: its tones, a set out of 平上去入}` from the lines of the rhyme book"
     readings = defaultdict(set)
     for line in text.split("\n"):
@@ -42,7 +43,7 @@ def rhyme_book_readings(text):
     return readings | {char: readings[other] for char, other in VARIANTS.items() if other in readings}
 
 # %% ../../nbs/02_data/211_rhyme_book.ipynb #16c49b75
-def read_rhyme_book(archive):
+def read_rhyme_book(archive: str | Path) -> tuple[dict[str, set[str]], bytes]:
     "(readings `{character: tones}`, licence) from the archive of tshet-uinh"
     with tarfile.open(archive, "r:gz") as tar:
         program = tar.extractfile("package/index.js").read().decode("utf-8")
@@ -50,7 +51,11 @@ def read_rhyme_book(archive):
     return rhyme_book_readings(program.split("raw資料 = `\\\n", 1)[1].split("`", 1)[0]), licence
 
 
-def tone_table(characters, marked, readings, converter):
+def tone_table(characters: list[str],
+               marked: dict[str, str],         # tones by the marks of the poems
+               readings: dict[str, set[str]],  # tones by the rhyme book
+               converter,                      # from traditional to simplified characters
+               ) -> dict[str, str]:
     """`{character: 平, 仄 or 两}` of `characters` and of the whole rhyme book, simplified and traditional
 
     The poems' marks come first, then the rhyme book; a character of the poems that the book lacks has two readings."""

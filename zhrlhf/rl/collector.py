@@ -26,10 +26,10 @@ from .rollouts import (gather_rollout, in_micro_batches, logprobs_and_entropy, r
 class RolloutModels:
     """The models of a rollout: actor (and critic), reference, generation model, scorer and gold evaluator.
 
-    `reference` may be None for an actor with adapters; scorers are functions (records, texts, batch) -> scores [B, R]."""
+    `reference` may be None for an actor with adapters; a scorer is a function (records, texts, batch) -> [B, R]."""
 
-    def __init__(self, model: ActorCritic, reference: Reference | nn.Module | None, scorer: Callable, tokenizer, settings,
-                 gold: Callable | None = None, generation_model: GenerationModel | None = None):
+    def __init__(self, model: ActorCritic, reference: Reference | nn.Module | None, scorer: Callable, tokenizer,
+                 settings, gold: Callable | None = None, generation_model: GenerationModel | None = None):
         self.model, self.scorer, self.tokenizer, self.settings, self.gold = model, scorer, tokenizer, settings, gold
         if not isinstance(reference, Reference):
             reference = Reference(model.actor, reference, settings.offload)

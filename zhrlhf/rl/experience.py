@@ -8,23 +8,26 @@ __all__ = ['ptx_batches', 'ptx_loss', 'adapt_kl_coef', 'minibatches', 'local_mic
 
 # %% ../../nbs/05_rlhf/509_experience.ipynb #cfc2615a
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..base.distributed import rank, world_size
 from ..base.errors import UserError
 from ..data.batches import Batches, bucketed_batches
-from ..data.records import open_records, open_texts
+from ..data.records import Record, open_records, open_texts
 from ..models.examples import best_answer_rows, prompt_examples, text_examples
 from ..models.heads import lm_loss
+from .collector import RolloutCollector
 from .rewards import RunningMeanStd
 from .rollouts import select_rows
 from ..training.stage import filter_usable
 
 # %% ../../nbs/05_rlhf/509_experience.ipynb #b62479d1
-def ptx_batches(model, tokenizer, settings):
+def ptx_batches(model: nn.Module, tokenizer, settings) -> Batches | None:
     """Batches of other text, learnt beside RL: best answers of records as in SFT, or documents as in pretraining; None
     without --ptx-coef."""
     if not settings.ptx_coef:
@@ -47,13 +50,13 @@ def ptx_batches(model, tokenizer, settings):
     return batches
 
 
-def ptx_loss(model, batch, coef):
+def ptx_loss(model: nn.Module, batch: dict, coef: float) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     "Summed cross-entropy of a ptx micro-batch times `coef`, and without it as metric."
     loss, _ = lm_loss(model, batch)
     return coef * loss, {"cross_entropy": loss.detach()}
 
 # %% ../../nbs/05_rlhf/509_experience.ipynb #073b6cfa
-def adapt_kl_coef(beta, kl, answers, settings):
+def adapt_kl_coef(beta: float, kl: float, answers: int, settings) -> float:
     "The KL weight for the next rollout: unchanged, or moved towards the target KL (Ziegler et al. 2019)."
     if not settings.kl_target:
         return beta
@@ -61,7 +64,7 @@ def adapt_kl_coef(beta, kl, answers, settings):
     return beta * (1 + error * min(1, answers / settings.kl_horizon))
 
 # %% ../../nbs/05_rlhf/509_experience.ipynb #b08f6746
-def minibatches(count, update, settings):
+def minibatches(count: int, update: int, settings) -> list[np.ndarray]:
     "The rows of each optimizer step of one rollout: a fresh permutation for every epoch."
     parts = []
     for epoch in range(settings.num_ppo_epochs):
@@ -70,7 +73,7 @@ def minibatches(count, update, settings):
     return parts
 
 
-def local_micro_batches(batch, rows, settings, **marks):
+def local_micro_batches(batch: dict, rows: np.ndarray, settings, **marks) -> list[dict]:
     "This process's share of the rows of one optimizer step, cut into micro-batches, with `marks` added to each."
     parts = [part for part in np.array_split(rows, settings.gradient_accumulation_steps * world_size()) if len(part)]
     mine = [select_rows(batch, torch.as_tensor(part)) | marks for part in parts[rank()::world_size()]]
@@ -85,27 +88,27 @@ class RolloutState:
     `state_dict` is all that a resumed run needs, if it is taken when the state is `savable`."""
     critic_warmup = 0  # updates at the start in which the critic is trained alone
 
-    def __init__(self, collector, settings):
+    def __init__(self, collector: RolloutCollector, settings):
         self.collector, self.settings, self.ema = collector, settings, None
         self.update, self.steps, self.beta = 0, 0, settings.kl_coef
         self.queue, self.reuse_forward = [], False  # minibatches left of the current rollout
 
     @property
-    def savable(self):
+    def savable(self) -> bool:
         "Whether no minibatch of the current rollout is left, so that a checkpoint here is complete."
         return not self.queue
 
     @property
-    def rollouts_done(self):
+    def rollouts_done(self) -> int:
         "Rollouts finished before the next optimizer step."
         return self.update - bool(self.queue)
 
-    def state_dict(self):
+    def state_dict(self) -> dict:
         "What a resumed run needs."
         return {"update": self.update, "steps": self.steps, "beta": self.beta,
                 "running": asdict(self.collector.running), "average": self.ema.state_dict() if self.ema else {}}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict) -> None:
         "Continues after the rollouts that `state` counts."
         self.update, self.steps, self.beta, self.queue = state["update"], state["steps"], state["beta"], []
         self.collector.running = RunningMeanStd(**state["running"])
@@ -114,7 +117,7 @@ class RolloutState:
         self.reuse_forward = self.update > 0 and can_reuse_forward(self)
 
 # %% ../../nbs/05_rlhf/509_experience.ipynb #ecbc587a
-def can_reuse_forward(source):
+def can_reuse_forward(source: RolloutState) -> bool:
     """Whether the first step of the next rollout may use the scoring pass as its forward pass: that step has to be one
     micro-batch of the whole rollout.
 
@@ -124,7 +127,7 @@ def can_reuse_forward(source):
             and not s.local_rollout_forward_batch_size and source.update >= source.critic_warmup)
 
 
-def check_rollout_size(settings, num_generations, records):
+def check_rollout_size(settings, num_generations: int, records: list[Record]) -> None:
     "Refuses a rollout that the processes, the groups of answers or the records cannot fill."
     size = settings.rollout_batch_size
     if size < world_size():
@@ -141,15 +144,15 @@ def check_rollout_size(settings, num_generations, records):
 class RolloutProgress(RolloutState):
     "The state of a run that follows the loop, step by step."
 
-    def __init__(self, collector, settings):
+    def __init__(self, collector: RolloutCollector, settings):
         super().__init__(collector, settings)
         self.stats, self.started = {}, 0.0  # metrics of the newest rollout, and when its training started
 
-    def learning_rate(self, step):
+    def learning_rate(self, step: int) -> float:
         "The schedule: from 1 down to 0, from rollout to rollout."
         return 1 - self.rollouts_done / self.settings.updates
 
-    def observe(self, run):
+    def observe(self, run) -> None:
         """A callback: adds the rollout's metrics to its first step and the seconds of training to its last, averages
         the actor, and drops the rest of a rollout when KL passes kl_stop."""
         run.metrics, self.stats = {**run.metrics, **self.stats}, {}
@@ -167,14 +170,14 @@ class RolloutProgress(RolloutState):
 class RolloutSource(RolloutProgress):
     "Batches of RL: iterating samples, scores and yields minibatches until all updates are done."
 
-    def __init__(self, collector, records, settings, ptx=None):
+    def __init__(self, collector: RolloutCollector, records: list[Record], settings, ptx: Batches | None = None):
         super().__init__(collector, settings)
         check_rollout_size(settings, collector.num_generations, records)
         self.ptx, prompts = ptx, settings.rollout_batch_size // collector.num_generations
         examples = prompt_examples(collector.model.actor, collector.tokenizer, records, settings.max_prompt_length)
         self.prompts = Batches(list(zip(records, examples)), list, prompts, settings.seed, drop_last=True)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[dict]]:
         while self.update < self.settings.updates:
             batch, first = self._next_rollout(), True
             while self.queue:

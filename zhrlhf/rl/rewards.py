@@ -24,24 +24,24 @@ from ..models.registry import family_named
 from .networks import on_device
 
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #f1ddf36d
-def kl_terms(logp, ref_logp):
+def kl_terms(logp: torch.Tensor, ref_logp: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     "The estimators k1, k2, k3 [B, R] of KL(policy ‖ reference) at each token (Schulman 2020)."
     d = logp - ref_logp
     return d, d ** 2 / 2, torch.expm1(-d) + d
 
 
-def at_last_token(scores, mask):
+def at_last_token(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     "Scores [B] placed at the last real token of each row, [B, R]."
     last = (mask.sum(1) - 1).long()
     return torch.zeros_like(mask).scatter(1, last[:, None], scores[:, None].to(mask.dtype))
 
 
-def token_rewards(task, kl, mask, beta):
+def token_rewards(task: torch.Tensor, kl: torch.Tensor, mask: torch.Tensor, beta: float) -> torch.Tensor:
     "R_t = task_t − β·k1_t at real tokens [B, R], zero elsewhere."
     return (task - beta * kl) * mask
 
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #50932fa5
-def model_scorer(model, offload=False):
+def model_scorer(model: torch.nn.Module, offload: bool = False) -> Callable:
     "Scores by a reward model: its normalised score at the last real token; with `offload` it waits on the CPU."
     shift = score_shift(model)
 
@@ -51,7 +51,7 @@ def model_scorer(model, offload=False):
     return score
 
 
-def function_scorer(function):
+def function_scorer(function: Callable) -> Callable:
     "Scores by a function (prompt, answer) -> number, or list of one number per character and one for the end."
     def score(records, texts, batch):
         rewards = torch.zeros(batch["mask"].shape)
@@ -66,7 +66,7 @@ def function_scorer(function):
     return score
 
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #be126189
-def weighted_scorer(*parts):
+def weighted_scorer(*parts: tuple[float, Callable]) -> Callable:
     "Scores by several (weight, scorer) added up, such as a rule beside a reward model."
     def score(records, texts, batch):
         return sum(weight * one(records, texts, batch) for weight, one in parts)
@@ -85,8 +85,8 @@ def _number(value, record):
     return number
 
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #1c8b4cee
-def spread_over_tokens(row, values, tokens):
-    "Adds one value per character, and one for the end, to the tokens that they belong to."
+def spread_over_tokens(row: torch.Tensor, values: list[float], tokens: list[str]) -> None:
+    "Adds to a row [R] one value per character, and one for the end, at the tokens that they belong to."
     sizes = [len(t) for t in tokens]
     if len(values) != sum(sizes) + 1:
         raise UserError(f"the reward function gave {len(values)} numbers for an answer of {sum(sizes)} characters; it "
@@ -129,7 +129,7 @@ class RunningMeanStd:
     squares: float = 0.0  # sum of squared distances from the mean
     lowest: float | None = None  # the lowest task reward of a finished answer; kept by `shape_rewards`
 
-    def add(self, values: torch.Tensor):
+    def add(self, values: torch.Tensor) -> None:
         "Takes in the numbers of a tensor, which may be empty."
         if not values.numel():
             return
@@ -140,7 +140,7 @@ class RunningMeanStd:
         self.count = total
 
     @property
-    def std(self):
+    def std(self) -> float:
         "The standard deviation (of the population); 1 as long as all numbers were equal."
         return math.sqrt(self.squares / self.count) if self.squares > 0 else 1.0
 
@@ -177,7 +177,7 @@ def shape_rewards(score: torch.Tensor, batch: dict, settings, running: RunningMe
     return task + at_last_token(torch.where(ended, 0.0, worst - task.sum(1)), mask)
 
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #26626987
-def check_reward_model(settings, tokenizer):
+def check_reward_model(settings, tokenizer) -> None:
     """Refuses a reward model that would not read the actor's rows as they are meant: another vocabulary, another prompt
     template, or too few positions."""
     theirs, fix = load_tokenizer(settings.reward_model), "the reward model must start from this SFT model or a sibling"
@@ -194,7 +194,7 @@ def check_reward_model(settings, tokenizer):
                         f"give at most that many")
 
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #e41836a2
-def make_scorers(settings, tokenizer):
+def make_scorers(settings, tokenizer) -> tuple[Callable, Callable | None]:
     "The scorer and the gold evaluator that the settings describe; the second is None without --gold-function."
     if not (settings.reward_model or settings.reward_function):
         raise UserError("nothing to learn from: give --reward-model with a reward model, --reward-function, or both")

@@ -31,7 +31,7 @@ class SamplingSettings(LoraSettings):
                                   "max_prompt_length": 4, "temperature": 1e-3}
 
     @property
-    def max_length(self):
+    def max_length(self) -> int:
         "Tokens of a prompt and its answer."
         return self.max_prompt_length + self.response_length
 
@@ -94,7 +94,7 @@ class UpdateSettings(ScoringSettings):
                             f"answers of a rollout can fill; raise --rollout-batch-size")
 
     @property
-    def steps_per_update(self):
+    def steps_per_update(self) -> int:
         "Optimizer steps for one rollout."
         return self.num_ppo_epochs * self.num_mini_batches
 

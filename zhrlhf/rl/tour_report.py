@@ -9,6 +9,7 @@ __all__ = ['TOUR_STAGES', 'POLICIES', 'RULE_NAMES', 'STYLE', 'stage_folder', 'si
 
 # %% ../../nbs/05_rlhf/517_tour_report.ipynb #219f72e2
 import html
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..base.plots import bars, curves, figure_uri, panels
@@ -19,7 +20,7 @@ TOUR_STAGES = ("pretrain", "sft", "reward", "ppo-rule", "ppo-learnt")
 POLICIES = ("pretrain", "sft", "ppo-rule", "ppo-learnt")
 
 
-def stage_folder(out, name):
+def stage_folder(out: str | Path, name: str) -> Path:
     "The folder of a stage, numbered in order."
     return Path(out) / f"{TOUR_STAGES.index(name) + 1}-{name}"
 
@@ -28,12 +29,12 @@ RULE_NAMES = {"same_length": "same length", "no_shared": "none of upper", "no_re
               "tones_opposed": "tones opposed", "level_end": "level end", "all_five": "all five"}
 
 
-def signed(value, form="+.2f"):
+def signed(value: float | None, form: str = "+.2f") -> str:
     "A number as text; – where there is none."
     return "–" if value is None else f"{value:{form}}"
 
 
-def rows_of_table(report):
+def rows_of_table(report: dict) -> list[list[str]]:
     "The result table as a list of rows: stage, shares, cross-entropy, KL, answers that end, learnt reward, seconds."
     scores, seconds = report["reward_model"]["mean_scores"], report["machine"]["seconds"]
     rows = [["stage", *RULE_NAMES.values(), "held-out CE", "KL", "ends", "learnt reward", "seconds"]]
@@ -48,13 +49,13 @@ def rows_of_table(report):
     return rows
 
 # %% ../../nbs/05_rlhf/517_tour_report.ipynb #0c206796
-def unknown_lines(report):
+def unknown_lines(report: dict) -> list[str]:
     "A sentence about the lines that no share counts, if there are any."
     found = {name: report["stages"][name]["unknown"] for name in POLICIES if report["stages"][name]["unknown"]}
     return [f"left out of the shares, because a character's tone is unknown: {found}"] if found else []
 
 
-def table_text(report):
+def table_text(report: dict) -> str:
     "The result table and ten answered upper lines as plain text."
     rows, scored = rows_of_table(report), report["reward_model"]
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
@@ -69,7 +70,7 @@ def table_text(report):
     return "\n".join(lines)
 
 # %% ../../nbs/05_rlhf/517_tour_report.ipynb #c7fdf95a
-def loss_figure(out):
+def loss_figure(out: str | Path):
     "Training and held-out loss of pretraining and SFT, and the reward model's accuracy, side by side."
     axes = panels(3, width=3.6)
     for ax, name in zip(axes, TOUR_STAGES):
@@ -84,13 +85,13 @@ def loss_figure(out):
     return axes[0].figure
 
 
-def smooth(points, window=10):
+def smooth(points: Sequence[tuple[float, float]], window: int = 10) -> list[tuple[float, float]]:
     "The running mean over the last `window` points."
     return [(x, sum(y for _, y in points[max(0, i - window + 1):i + 1]) / min(i + 1, window))
             for i, (x, _) in enumerate(points)]
 
 
-def share_figure(report):
+def share_figure(report: dict):
     "The share of lines that keep each rule, and all five, after every stage, with 95 % intervals and the poets' lines."
     return bars({n: [report["stages"][n]["shares"][r] for r in RULE_NAMES] for n in POLICIES},
                 list(RULE_NAMES.values()),
@@ -99,7 +100,7 @@ def share_figure(report):
                 ax=panels(1, width=9, height=3)[0])
 
 # %% ../../nbs/05_rlhf/517_tour_report.ipynb #5461e108
-def ppo_figure(out):
+def ppo_figure(out: str | Path):
     "Score and KL over the updates of both PPO runs; human lines of the training prompts have the mean learnt reward 0."
     axes = panels(3, width=3.6)
     for ax, runs, measure, label in [(axes[0], ["ppo-rule"], "score", "rule reward"),
@@ -111,13 +112,13 @@ def ppo_figure(out):
     return axes[0].figure
 
 # %% ../../nbs/05_rlhf/517_tour_report.ipynb #eed94052
-def clear_change(report, name):
+def clear_change(report: dict, name: str) -> float:
     "The change of the share of lines that keep all five rules since SFT; 0 if its 95 % interval holds 0."
     a, b = (report["stages"][stage]["shares"]["all_five"] for stage in (name, "sft"))
     return a - b if abs(a - b) > 1.96 * ((a * (1 - a) + b * (1 - b)) / report["asked"]) ** 0.5 else 0.0
 
 
-def rule_conclusion(report):
+def rule_conclusion(report: dict) -> str:
     "What PPO on the rules showed, from the numbers of this run."
     share, change = {n: report["stages"][n]["shares"]["all_five"] for n in POLICIES}, clear_change(report, "ppo-rule")
     verb = "raised" if change > 0 else "lowered" if change < 0 else "did not clearly change"
@@ -125,7 +126,7 @@ def rule_conclusion(report):
             f"{share['ppo-rule']:.2f} after PPO (poets: {report['human']['all_five']:.2f}).")
 
 # %% ../../nbs/05_rlhf/517_tour_report.ipynb #af850b03
-def learnt_conclusion(report):
+def learnt_conclusion(report: dict) -> str:
     "What PPO on the learnt reward showed, from the numbers of this run."
     scores, change = report["reward_model"]["mean_scores"], clear_change(report, "ppo-learnt")
     if scores["ppo-learnt"] is None:
@@ -144,7 +145,7 @@ def learnt_conclusion(report):
             f"{ended:.0%} of its answers end: {verdict}.")
 
 
-def conclusion(report):
+def conclusion(report: dict) -> str:
     "What the two PPO runs showed; every sentence is chosen by the numbers of this run."
     toy = "This is a toy run: it shows the report, not the lesson. " if report["quick"] else ""
     return f"{toy}{rule_conclusion(report)} {learnt_conclusion(report)}"
@@ -157,14 +158,14 @@ td,th{padding:.25em .7em;border-bottom:1px solid #ddd;text-align:right}
 td:first-child,th:first-child{text-align:left}img{max-width:100%}h1,h2{font-weight:600}.note{color:#555}"""
 
 
-def html_rows(rows):
+def html_rows(rows: Sequence[Sequence]) -> str:
     "An HTML table from rows of texts, the first row as heading; everything is escaped."
     head, *body = [[html.escape(str(cell)) for cell in row] for row in rows]
     lines = ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body]
     return "<table><tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>" + "".join(lines) + "</table>"
 
 
-def page(out, report):
+def page(out: str | Path, report: dict) -> str:
     "The report as one self-contained HTML page."
     scored, answers = report["reward_model"], report["answers"]
     columns = ["upper", "human", *POLICIES]

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..base.errors import UserError
 
 # %% ../../nbs/10_tools/1011_paths.ipynb #5814d29c
-def project_root(start: Path | None = None) -> Path:
+def project_root(start: str | Path | None = None) -> Path:
     """The nearest folder at or above `start` (default: the working folder) that holds settings.ini.
 
     `UserError` if there is none."""

@@ -10,6 +10,7 @@ __all__ = ['CheckedSettings', 'FolderSettings', 'OptimizerSettings', 'RunSetting
 import importlib.util
 import math
 from dataclasses import MISSING, dataclass
+from typing import Any, Literal, get_args, get_origin
 
 from ..base.distributed import launched_processes
 from ..base.errors import UserError
@@ -54,7 +55,7 @@ class FolderSettings(CheckedSettings):
                             "--report-to tensorboard")
 
     @property
-    def run_options(self):
+    def run_options(self) -> dict:
         "How often a run saves, draws and reports, as keyword arguments of `fit_in_folder`."
         return {"save_steps": self.save_steps, "keep": self.save_total_limit, "plot_steps": self.plot_steps,
                 "report_to": self.report_to}
@@ -119,7 +120,7 @@ class DataSettings(LoraSettings):
     least = LoraSettings.least | {"per_device_train_batch_size": 1, "max_length": 2}
 
     @property
-    def rows_per_step(self):
+    def rows_per_step(self) -> int:
         "Rows in one optimizer step of all processes."
         return self.per_device_train_batch_size * self.gradient_accumulation_steps * launched_processes()
 
@@ -148,12 +149,12 @@ class TrainingSettings(DataSettings):
             raise UserError(f"--lora-r {self.lora_r} and --freeze {self.freeze}: adapters already freeze all other "
                             f"weights; say --freeze 0, or leave --lora-r out")
 
-    def schedule(self, steps):
+    def schedule(self, steps: int) -> dict:
         "The schedule of a run of `steps`, as keyword arguments of the engine."
         warmup_steps = math.ceil(self.warmup_ratio * steps) if self.warmup_ratio else self.warmup_steps
         return {"schedule": self.lr_scheduler_type, "warmup_steps": warmup_steps, "steps": steps}
 
-    def step_count(self, batches):
+    def step_count(self, batches) -> int:
         "The number of optimizer steps for a data set."
         return self.max_steps if self.max_steps > 0 else max(1, math.ceil(self.num_train_epochs * batches.per_epoch))
 
@@ -182,13 +183,26 @@ class DecodingSettings(CheckedSettings):
             raise UserError(f"--seed {self.seed}: must lie between 0 and {2**32 - 1}")
 
 # %% ../../nbs/04_training/411_training_settings.ipynb #0bc81661
-def option_rows(*kinds: type) -> list[dict]:
-    "One dict per option that the settings classes define themselves: group, option, default and meaning"
+def _value_words(kind, name, hint):
+    "What an option takes, in words: its type and its limits"
+    choices, least, below = (getattr(kind, part, {}) for part in ("choices", "least", "below"))
+    known = get_args(hint) if get_origin(hint) is Literal else choices.get(name)
+    if known:
+        return f"{', '.join(known[:-1])} or {known[-1]}"
+    inner = next((part for part in get_args(hint) if part is not type(None)), hint)
+    words = {bool: "yes or no", int: "whole number", float: "number", str: "text"}.get(inner, "value")
+    limits = [f"{word} {limit[name]:g}" for word, limit in (("at least", least), ("below", below)) if name in limit]
+    return ", ".join([f"{words} (one or more)" if get_origin(hint) is list else words, *limits])
+
+
+def option_rows(*kinds: type) -> list[dict[str, Any]]:
+    "One dict per option that the settings classes define themselves: group, option, value, default and meaning"
     rows = []
     for kind in kinds:
         for name, field in kind.__dataclass_fields__.items():
             if name in vars(kind).get("__annotations__", {}):
                 default = field.default if field.default_factory is MISSING else field.default_factory()
-                rows.append({"group": kind.__name__, "option": f"--{name.replace('_', '-')}", "default": default,
+                rows.append({"group": kind.__name__, "option": f"--{name.replace('_', '-')}",
+                             "value": _value_words(kind, name, field.type), "default": default,
                              "meaning": field.metadata.get("help", "")})
     return rows

@@ -9,21 +9,23 @@ __all__ = ['RESUME_MAY_CHANGE', 'open_stage', 'close_stage', 'prepare_model', 'm
 # %% ../../nbs/04_training/405_stage.ipynb #16da0995
 import shutil
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from ..base.devices import pick_device
 from ..base.distributed import broadcast_object, is_main_process, launched_processes, main_process_first, rank
 from ..base.errors import UserError
 from ..base.files import write_json
 from ..base.runs import open_run, quiet_libraries, reuse_freed_memory, seed_all
-from ..data.batches import IGNORE
+from ..data.batches import IGNORE, Batches, Example
 from ..data.prompts import special_ids
-from ..data.token_cache import cached_rows, content_key, tokenizer_key
+from ..data.token_cache import TokenRows, cached_rows, content_key, tokenizer_key
 from ..families import save_model
 from ..models.lora import add_lora, has_lora, merged_state, save_adapter
 from ..models.registry import family_of, freeze
@@ -32,6 +34,8 @@ from .checkpointing import finished_report, fit_in_folder
 from .deepspeed_engine import (DeepSpeedEngine, gathered, join_process_group, read_deepspeed_config,
                                               shard_new_models)
 from .engine import TorchEngine
+from .loop import Run
+from .settings import DataSettings, FolderSettings, LoraSettings, RunSettings, TrainingSettings
 from .trained import TrainedRun, call_settings, input_names, store_inputs
 
 # %% ../../nbs/04_training/405_stage.ipynb #0c7abc47
@@ -39,7 +43,8 @@ from .trained import TrainedRun, call_settings, input_names, store_inputs
 RESUME_MAY_CHANGE = ("device", "local_rank", "save_steps", "save_total_limit", "plot_steps", "report_to", "token_cache")
 
 
-def open_stage(settings_class: type, settings, given: dict, free: tuple = (), text_field: str = "prompt"):
+def open_stage(settings_class: type, settings: FolderSettings | None, given: dict, free: tuple = (),
+               text_field: str = "prompt") -> tuple[FolderSettings, Path, TrainedRun | None]:
     """Joins the processes, opens the run folder, writes what is in memory into it, and seeds everything; returns
     (settings, folder, the finished run if there is nothing left to do, else None).
 
@@ -74,7 +79,7 @@ def close_stage(folder: str | Path, report: dict) -> TrainedRun:
     return TrainedRun(folder)
 
 # %% ../../nbs/04_training/405_stage.ipynb #a50e4ab9
-def prepare_model(settings, load, new=False, frozen=None):
+def prepare_model(settings: LoraSettings, load: Callable, new: bool = False, frozen: float | None = None) -> nn.Module:
     """The model that `load()` opens, prepared for training: on its device or sharded, with adapters or with a `frozen`
     share of its blocks (default: `settings.freeze`), and with activation checkpointing if the settings ask for it."""
     # a new model is not sharded while it is built: its weights would depend on the number of processes
@@ -103,7 +108,8 @@ def prepare_model(settings, load, new=False, frozen=None):
     return model.train()
 
 
-def make_engine(settings, networks, **more):
+def make_engine(settings: RunSettings, networks: nn.Module | dict[str, nn.Module],
+                **more) -> TorchEngine | DeepSpeedEngine:
     """The engine that the settings describe, in plain torch or by DeepSpeed; `more` are its other arguments, such as
     the schedule."""
     s = settings
@@ -114,7 +120,8 @@ def make_engine(settings, networks, **more):
     return TorchEngine(networks, **options)
 
 # %% ../../nbs/04_training/405_stage.ipynb #e23f0595
-def tokenized_rows(settings, source, tokenizer, layout, make):
+def tokenized_rows(settings: DataSettings, source: str | Path, tokenizer, layout: list,
+                   make: Callable[[], Iterable[Example]]) -> TokenRows:
     """The rows of a text or record source from the token cache. `make()` yields them as Examples if they are not there;
     `layout` lists what they depend on besides content, tokenizer and length, such as the prompt template."""
     parts = {"content": content_key(source), "tokenizer": tokenizer_key(tokenizer), "layout": layout,
@@ -135,7 +142,7 @@ class RowTally:
     left_out: dict[str, list[int]] = field(default_factory=dict)
 
     @property
-    def reasons(self):
+    def reasons(self) -> list[str]:
         "Why rows were left out: how often, and the first record numbers."
         found = []
         for reason, numbers in self.left_out.items():
@@ -145,7 +152,7 @@ class RowTally:
         return found
 
 
-def filter_usable(numbered):
+def filter_usable(numbered: list[tuple]) -> tuple[list, RowTally]:
     """The usable rows, and a `RowTally`, of a list of (record number, row or reason), as `best_answer_rows` and
     `pair_rows` return it."""
     used, left_out = [(n, row) for n, row in numbered if not isinstance(row, str)], {}
@@ -155,7 +162,7 @@ def filter_usable(numbered):
     return [row for _, row in used], RowTally(len({n for n, _ in numbered}), len({n for n, _ in used}), left_out)
 
 # %% ../../nbs/04_training/405_stage.ipynb #3d2e0d4b
-def render_example(tokenizer, example, width=200):
+def render_example(tokenizer, example: Example, width: int = 200) -> str:
     """A row as text on one line: special tokens by name, the tokens that are trained on in ⟦ ⟧; of a row with more than
     `width` characters the middle is left out."""
     specials = special_ids(tokenizer)
@@ -175,7 +182,8 @@ def render_example(tokenizer, example, width=200):
     return "".join(f"⟦{text}⟧" if on else text for on, text in parts)
 
 # %% ../../nbs/04_training/405_stage.ipynb #1c65b3df
-def print_dataset_summary(source, tokenizer, rows, tally=None, shown=None, unit="records"):
+def print_dataset_summary(source: str | Path, tokenizer, rows: Sequence, tally: RowTally | None = None,
+                          shown: Sequence | None = None, unit: str = "records") -> None:
     """Prints to stderr, in the main process, how many records of a source are usable and why others are not, and shows
     two rows as the model will see them.
 
@@ -199,7 +207,13 @@ def print_dataset_summary(source, tokenizer, rows, tally=None, shown=None, unit=
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 # %% ../../nbs/04_training/405_stage.ipynb #cc23b249
-def run_training(settings, folder, model, batches, loss_fn, measure, callbacks=(), shown=("loss",)):
+def run_training(settings: TrainingSettings, folder: Path, model: nn.Module,
+                 batches: Batches,  # lists of micro-batches, one list for each step
+                 loss_fn: Callable,  # (model, batch) to (summed loss, measures to log)
+                 measure: Callable[[nn.Module], dict],  # evaluates the model
+                 callbacks: Iterable[Callable] = (),
+                 shown: tuple[str, ...] = ("loss",),  # the metrics of the progress bar
+                 ) -> tuple[Run, dict]:
     """Trains on a data set in a run folder and evaluates every `eval_steps`; returns the finished run, and what
     `measure(model)` returns at its end."""
     steps = settings.step_count(batches)
@@ -212,7 +226,7 @@ def run_training(settings, folder, model, batches, loss_fn, measure, callbacks=(
     return run, last or evaluate_model(run, measure)
 
 
-def save_trained(folder, model, tokenizer, name="model", adapter="adapter"):
+def save_trained(folder: Path, model: nn.Module, tokenizer, name: str = "model", adapter: str = "adapter") -> None:
     """Writes the weights of a trained model, gathered and merged, into the folder `name` of a run, and the adapters
     alone into its folder `adapter`."""
     adapted, state = has_lora(model), None
