@@ -14,11 +14,11 @@ from pathlib import Path
 
 from .base.errors import UserError, run_main
 from .base.settings import answer_help, opt, parse
-from .evals.tasks import (TASKS, demonstrations, fitted, item_prompt, item_requests, neutral_of, read_task,
-                                task_named)
+from .evals.tasks import (TASKS, Item, Task, demonstrations, fitted, item_prompt, item_requests, neutral_of,
+                                read_task, task_named)
 
 
-def at_least(settings, **smallest):
+def at_least(settings, **smallest: int) -> None:
     "Raises a UserError if one of the settings is below its smallest value."
     for name, value in smallest.items():
         if getattr(settings, name) is not None and getattr(settings, name) < value:
@@ -54,7 +54,7 @@ class ClueSettings:
         at_least(self, seeds=1, limit=1, max_length=16, max_new_tokens=1, batch_tokens=0, chunk=1)
 
     @property
-    def folder(self):
+    def folder(self) -> Path:
         "The folder with the task folders."
         return files("zhrlhf").joinpath("assets/clue/mini") if self.data == "mini" else Path(self.data)
 
@@ -92,6 +92,8 @@ import os
 import sys
 import time
 
+from torch import nn
+
 from .base.devices import pick_device
 from .base.files import read_json, write_bytes, write_json, write_text
 from .base.plots import figure_bytes
@@ -104,12 +106,12 @@ from .families import load_model, load_tokenizer, model_folder
 from .models.conversion import meta_model
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #1c0edf16
-def as_list(value):
+def as_list(value) -> list | tuple:
     "A single word or number as a list; a list as it is."
     return value if isinstance(value, (list, tuple)) else [value]
 
 
-def shots_of(word, task):
+def shots_of(word: str | int, task: Task) -> int:
     "The number of demonstrations that `--shots` means for a task."
     word = str(word)
     if word == "paper":
@@ -119,7 +121,7 @@ def shots_of(word, task):
     return int(word)
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #8158c5e5
-def plan_jobs(settings):
+def plan_jobs(settings: ClueSettings) -> list[EvaluationJob]:
     "The EvaluationJobs that the settings ask for, in order; reads all data."
     names = list(dict.fromkeys(name for word in as_list(settings.tasks)
                                for name in (TASKS if word == "all" else [word])))
@@ -135,7 +137,7 @@ def plan_jobs(settings):
     return jobs
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #653b7b25
-def fingerprint_of(model):
+def fingerprint_of(model: nn.Module) -> str:
     "A hash of some weights of every tensor, to tell models apart."
     found = hashlib.sha256()
     for name, tensor in model.state_dict().items():
@@ -145,7 +147,7 @@ def fingerprint_of(model):
     return found.hexdigest()
 
 
-def facts_of(evaluated, jobs, settings):
+def facts_of(evaluated: EvaluatedModel, jobs: list[EvaluationJob], settings: ClueSettings) -> dict:
     "What the log lines do not repeat: the model, and for each job its data, its prompts and its classes."
     listed, config = [], evaluated.model.config
     for job in jobs:
@@ -166,7 +168,7 @@ def facts_of(evaluated, jobs, settings):
     return {"schema": 1, "model": model_facts, "rule": SPLIT_RULE, "room": evaluated.room, "parts": listed}
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #422861e3
-def chunks_of(jobs, size):
+def chunks_of(jobs: list[EvaluationJob], size: int) -> list[tuple[EvaluationJob, list[Item]]]:
     "The items of all jobs in chunks: [(job, items), …]."
     return [(job, job.data.items[at:at + size]) for job in jobs for at in range(0, len(job.data.items), size)]
 
@@ -191,7 +193,7 @@ class SampleLog:
         if path and path.exists() and path.read_bytes() != kept:
             write_bytes(path, kept)
 
-    def add(self, lines):
+    def add(self, lines: list[dict]) -> None:
         "Appends lines and waits until they are on the disk."
         self.lines += lines
         if self.path:
@@ -202,13 +204,13 @@ class SampleLog:
                 os.fsync(file.fileno())
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #3b3a29cd
-def chunk_work(job, items):
+def chunk_work(job: EvaluationJob, items: list[Item]) -> int:
     "About how much work a chunk is, in characters."
     return sum((sum(len(value) for value in item.fields.values() if isinstance(value, str)) + 20)
                * max(1, len(item.choices)) for item in items)
 
 
-def job_line(results, job):
+def job_line(results: dict, job: EvaluationJob) -> str:
     "The line that is printed when a job is done."
     found = next(p for p in results["parts"] if all(p[name] == value for name, value in job.key().items()))
     return (f"{job.task.name} {job.method}, {job.shots} shots, seed {job.seed}: {found['metric']} "
@@ -216,7 +218,10 @@ def job_line(results, job):
             f"chance {found['chance']:.3f}), {found['n']} items")
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #389cf68b
-def run_jobs(evaluated, jobs, log, facts, settings):
+def run_jobs(evaluated: EvaluatedModel, jobs: list[EvaluationJob],
+             log: SampleLog,
+             facts: dict,  # from `facts_of`
+             settings: ClueSettings) -> None:
     "Computes what the log lacks, with a progress bar."
     from tqdm import tqdm
     chunks = chunks_of(jobs, settings.chunk)
@@ -238,7 +243,7 @@ def run_jobs(evaluated, jobs, log, facts, settings):
                 tqdm.write(job_line(results, job), file=sys.stderr)
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #eee3c92f
-def evaluate(model, tokenizer, data="mini", out="", **options):
+def evaluate(model: nn.Module, tokenizer, data: str | Path = "mini", out: str | Path = "", **options) -> dict:
     """Evaluates a model; `options` are the fields of ClueSettings.
 
     Returns the content of results.json: `parts`, one per task, method, shots and seed, and their `summary`."""
@@ -246,12 +251,13 @@ def evaluate(model, tokenizer, data="mini", out="", **options):
     return run_evaluation(settings, plan_jobs(settings), open_clue_run(settings), model, tokenizer)
 
 
-def open_clue_run(settings):
+def open_clue_run(settings: ClueSettings) -> Path | None:
     "The run folder of the settings, or None."
     return open_run(settings.out, settings, settings.resume, free=("device",)) if settings.out else None
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #d2f75017
-def run_evaluation(settings, jobs, folder, model, tokenizer):
+def run_evaluation(settings: ClueSettings, jobs: list[EvaluationJob], folder: Path | None, model: nn.Module,
+                   tokenizer) -> dict:
     "Runs all jobs, writes the files of the run into `folder` if there is one, and returns the results."
     begun = time.perf_counter()
     evaluated = EvaluatedModel(model, tokenizer, settings.max_length, settings.batch_tokens)
@@ -277,7 +283,7 @@ def run_evaluation(settings, jobs, folder, model, tokenizer):
     return results
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #e8b16a39
-def write_results(folder, run, settings):
+def write_results(folder: Path, run: EvaluationRun, settings: ClueSettings) -> None:
     "Writes results.json, the tables in three formats, and the picture."
     kept = {k: v for k, v in asdict(settings).items() if k not in ("out", "resume", "device")}
     write_json(folder / "results.json", {**run.results, "settings": kept, "versions": versions()})
@@ -286,12 +292,12 @@ def write_results(folder, run, settings):
     write_bytes(folder / "scores.png", figure_bytes(plot_results(run.results)))
 
 
-def recompute(folder):
+def recompute(folder: str | Path) -> dict:
     "The results of a finished run from its facts and its log alone."
     return read_run(folder).results
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #d278b16f
-def prompts_shown(settings):
+def prompts_shown(settings: ShowSettings) -> str:
     "The text that `show` prints."
     (job,) = plan_jobs(ClueSettings(data=settings.data, tasks=[settings.task], method=[settings.method],
                                     shots=[settings.shots], seeds=settings.seed + 1))[-1:]
@@ -317,7 +323,7 @@ def prompts_shown(settings):
                               for line in ("", f"for PMI: {a}⟦{b}⟧")])
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #3dc72e6f
-def print_table(words):
+def print_table(words: list[str]) -> None:
     "The command `table`: prints the tables of the runs named in `words`, whose first word is table."
     # places of options and of their values
     options = {n + at for n, word in enumerate(words) if word.startswith("--")
@@ -331,7 +337,7 @@ def print_table(words):
     print(side_by_side([read_run(name) for name in names], form), end="")
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #ecd9650d
-def main(argv=None):
+def main(argv: list | None = None) -> None:
     "The command line of `clue`: an evaluation, or one of the commands `table` and `show`."
     words = [str(word) for word in (sys.argv[1:] if argv is None else argv)]
     if words[:1] == ["show"]:

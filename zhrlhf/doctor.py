@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,12 +29,12 @@ PROBES = {"python": python_version, "packages": packages, "devices": devices, "o
           "numactl": numactl, "launching": launching}
 
 
-def examine(probes=PROBES):
+def examine(probes: dict[str, Callable] = PROBES) -> list[Finding]:
     "All findings of the probes {topic: function}, in their order."
     return [finding for topic, function in probes.items() for finding in probe(topic, function)]
 
 
-def render_findings(findings, hints=False):
+def render_findings(findings: list[Finding], hints: bool = False) -> str:
     "The findings as aligned lines, with their fixes below if `hints`, and a summary at the end."
     width = max((len(f.topic) for f in findings), default=0)
     lines, margin = [], " " * (width + 8)
@@ -70,7 +71,7 @@ def _losses(run):
     return f"losses {steps}; held-out {read_json(run / 'report.json')['eval_loss']:.3f}"
 
 # %% ../nbs/08_scale/807_doctor.ipynb #930145d5
-def smoke(run=_run_all):
+def smoke(run: Callable = _run_all) -> Finding:
     """Three steps of pretraining in two CPU processes under ZeRO-3.
 
     Returns a finding with the losses, or with the last lines of stderr."""
@@ -98,7 +99,7 @@ class DoctorSettings:
     smoke: bool = opt(False, "also train three steps in two CPU processes under ZeRO-3")
 
 
-def main(argv=None, probes=PROBES):
+def main(argv: list | None = None, probes: dict[str, Callable] = PROBES) -> int:
     "The command line of `doctor`; returns the exit code."
     try:
         settings = parse(DoctorSettings, argv)

@@ -56,11 +56,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from .base.errors import UserError, run_main
 from .base.files import atomic_folder, read_json
 from .base.plots import plot_attention_mask, token_table
 from .base.runs import quiet_libraries
+from .data.batches import Example
 from .data.records import open_records, open_texts
 from .models.conversion import convert, meta_model, native_of, open_native, tokenizer_class
 from .models.examples import best_answer_rows, pair_rows, prompt_examples, text_examples
@@ -68,7 +70,7 @@ from .models.hub import MODEL_PRESETS, download, download_folder, resolve_name
 from .models.registry import FAMILIES, GENERIC, family_named, family_of
 
 # %% ../nbs/03_models/312_families.ipynb #9ad26b32
-def new_model(size, tokenizer=None, **changes):
+def new_model(size: str, tokenizer=None, **changes) -> nn.Module:
     """A freshly initialised causal language model of a named size, with the tokenizer's vocabulary.
 
     `changes` are config fields that differ from those of the named size."""
@@ -83,7 +85,7 @@ def new_model(size, tokenizer=None, **changes):
     return AutoModelForCausalLM.from_config(config)
 
 # %% ../nbs/03_models/312_families.ipynb #a9cadfc9
-def model_folder(folder):
+def model_folder(folder: str | Path) -> Path:
     """The folder that holds a model's config.json: the `model` folder of a run, `folder` itself, or that of a model
     downloaded by this name."""
     if not str(folder):
@@ -100,7 +102,7 @@ def model_folder(folder):
     raise UserError(f"{folder}: no model here (no config.json with a model_type); {fix}")
 
 # %% ../nbs/03_models/312_families.ipynb #df813fdd
-def load_tokenizer(folder):
+def load_tokenizer(folder: str | Path):
     """The tokenizer saved with a model.
 
     One without a pad token pads with eos; that is safe, because rows carry their lengths and pads are never searched
@@ -159,7 +161,7 @@ def _load(folder, auto, native_class, dtype, new_head=False, **kwargs):
     return model
 
 # %% ../nbs/03_models/312_families.ipynb #e7aaa34a
-def load_model(folder, dtype="float32"):
+def load_model(folder: str | Path, dtype: str = "float32") -> nn.Module:
     """A causal language model from a folder or by the name of a downloaded one; an encoder-decoder such as T5 if the
     folder holds one."""
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
@@ -167,7 +169,7 @@ def load_model(folder, dtype="float32"):
     return _load(folder, AutoModelForSeq2SeqLM if encoder_decoder else AutoModelForCausalLM, "lm", dtype)
 
 
-def load_reward_model(folder, new_head=False, dtype="float32"):
+def load_reward_model(folder: str | Path, new_head: bool = False, dtype: str = "float32") -> nn.Module:
     """A reward model (a one-label sequence classifier) from a folder.
 
     With `new_head` it may be the folder of a language model, which then gets a new head `score`."""
@@ -175,7 +177,7 @@ def load_reward_model(folder, new_head=False, dtype="float32"):
     return _load(folder, AutoModelForSequenceClassification, "scorer", dtype, new_head, num_labels=1)
 
 # %% ../nbs/03_models/312_families.ipynb #115911f0
-def save_model(folder, model, tokenizer, state=None):
+def save_model(folder: str | Path, model: nn.Module, tokenizer, state: dict[str, torch.Tensor] | None = None) -> None:
     """Writes model and tokenizer as `save_pretrained` does, all or nothing.
 
     `state` are weights to write in place of the model's own, such as merged ones."""
@@ -191,7 +193,7 @@ def save_model(folder, model, tokenizer, state=None):
         tokenizer.save_pretrained(part)
 
 # %% ../nbs/03_models/312_families.ipynb #be59e479
-def show_example(model, tokenizer, example):
+def show_example(model: nn.Module, tokenizer, example: Example) -> tuple:
     """An example as a pair: a table of tokens, labels and positions, and a picture of the visible keys, both by the
     rules of the model's family."""
     positions, visible = family_of(model).view(model, torch.tensor([example.input_ids]))
@@ -204,7 +206,7 @@ def show_example(model, tokenizer, example):
     return table, plot_attention_mask(visible[0].tolist(), tokens, title=family_of(model).name)
 
 # %% ../nbs/03_models/312_families.ipynb #34a8a1ad
-def check_data(source, stage, model, tokenizer, max_length=512):
+def check_data(source: str | Path, stage: str, model: nn.Module, tokenizer, max_length: int = 512) -> dict:
     """What a stage (pretrain, sft, reward or ppo) can use of a file: counts, lengths in tokens, the reasons for rows
     left out with their record numbers, and one example."""
     readers = {"pretrain": lambda: list(enumerate(text_examples(model, tokenizer, open_texts(source), max_length), 1)),
@@ -266,7 +268,7 @@ FAMILY_COMMANDS = {"list": (_list, ()), "download": (_download, ("name",)), "con
                    "check": (_check, ("data",))}
 
 # %% ../nbs/03_models/312_families.ipynb #85abc64c
-def main(argv=None):
+def main(argv: list | None = None) -> None:
     "The command line of `families`: a command, its positional arguments, then options."
     words = [str(w) for w in (sys.argv[1:] if argv is None else argv)]
     if not words or words[0] not in FAMILY_COMMANDS:

@@ -30,8 +30,10 @@ if __name__ == "__main__":
 import json
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from .base.devices import pick_device, to_device
 from .base.errors import UserError, run_main
@@ -51,7 +53,7 @@ from .models.sampling import Sampling
 ANSWER_TOKENS = 8  # of a greedy answer
 
 
-def work_of(model, tokenizer, count=40):
+def work_of(model: nn.Module, tokenizer, count: int = 40) -> tuple[list[Record], dict[str, torch.Tensor], list[tuple]]:
     """Records of `count` couplets, the batch with their answers as labels, and the requests (upper line, one of four
     lower lines) to score."""
     couplets, window = load("test")[:count], window_of(model) or 128
@@ -74,7 +76,11 @@ class Outcome:
     answers: list           # greedy answers
 
 # %% ../nbs/08_scale/805_parity.ipynb #022c94a9
-def outcome(model, tokenizer, work, device, autocast=False):
+def outcome(model: nn.Module, tokenizer,
+            work: tuple,             # from `work_of`
+            device: torch.device,
+            autocast: bool = False,
+            ) -> Outcome:
     """The Outcome of `model`, which is moved to `device`; with `autocast` as in training with --bf16, else in the
     precision of its weights."""
     (records, batch, pairs), model = work, model.to(device).eval()
@@ -92,7 +98,7 @@ def outcome(model, tokenizer, work, device, autocast=False):
     return Outcome(logprobs.detach().double().cpu(), gradient, sums, answers)
 
 # %% ../nbs/08_scale/805_parity.ipynb #28fc81b3
-def compare_outcomes(found, truth):
+def compare_outcomes(found: Outcome, truth: Outcome) -> dict[str, float]:
     """The errors of an Outcome against the true one: in nats (the largest, and the root of the mean square), of the
     gradient (relative), and the shares of equal choices among four candidates and of equal answers."""
     errors, sums = found.logprobs - truth.logprobs, found.sums - truth.sums
@@ -111,7 +117,7 @@ WAYS = {"float32": (torch.float32, False), "bfloat16 products": (torch.float32, 
         "bfloat16 weights": (torch.bfloat16, False)}
 
 
-def parity(model, tokenizer, device, ways=WAYS):
+def parity(model: nn.Module, tokenizer, device: torch.device, ways: dict[str, tuple] = WAYS) -> list[dict]:
     """One row per way in which `device` can compute with a model, compared with the CPU in double precision.
 
     The model is not changed. Takes about 40 bytes of memory per parameter."""
@@ -124,7 +130,7 @@ def parity(model, tokenizer, device, ways=WAYS):
     return rows
 
 # %% ../nbs/08_scale/805_parity.ipynb #945a6c53
-def open_model(name, seed):
+def open_model(name: str, seed: int) -> tuple[nn.Module, Any]:
     "The model and tokenizer of a folder, or a new model of a named size."
     if Path(name).exists():
         return load_model(name), load_tokenizer(name)
@@ -133,7 +139,7 @@ def open_model(name, seed):
     return new_model(name, tokenizer), tokenizer
 
 
-def main(argv=None):
+def main(argv: list | None = None) -> None:
     "The command line of `parity`."
     settings = parse(ParitySettings, argv)
     quiet_libraries()

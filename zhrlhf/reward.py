@@ -38,16 +38,19 @@ if __name__ == "__main__":
     answer_help(RewardSettings)  # before the imports that take seconds
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #267646f3
+from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from .base.devices import to_device
 from .base.distributed import is_main_process
 from .base.errors import UserError, run_main
 from .base.files import write_json
+from .data.batches import Example
 from .data.prompts import end_id
 from .data.records import Record, open_records
 from .evals.metrics import calibration, paired_accuracy
@@ -63,7 +66,8 @@ from .training.stage import close_stage, open_stage, prepare_model, run_training
 from .training.trained import TrainedRun
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #f97f8dd6
-def pair_loss(model, batch, margin=0.0, center=0.0, token_wise=False):
+def pair_loss(model: nn.Module, batch: dict, margin: float = 0.0, center: float = 0.0,
+              token_wise: bool = False) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     "Summed −log σ(chosen − rejected − margin) over the `pairs` [P, 2] of a batch's rows."
     scores = scores_so_far(model, batch) if token_wise else last_scores(model, batch)[:, None]
     chosen, rejected = scores[batch["pairs"]].unbind(1)
@@ -76,7 +80,7 @@ def pair_loss(model, batch, margin=0.0, center=0.0, token_wise=False):
     return total, {"accuracy": (final > 0).sum(), "margin": final.detach().sum()}
 
 
-def rows_and_mask(batch):
+def rows_and_mask(batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
     "The ids [R, T] of a batch's rows and the mask of real tokens [R, T], also where the rows stand in one line."
     if "places" in batch:
         places = batch["places"]
@@ -85,13 +89,13 @@ def rows_and_mask(batch):
     return batch["input_ids"], batch.get("attention_mask", torch.ones_like(batch["input_ids"])).bool()
 
 
-def scores_so_far(model, batch):
+def scores_so_far(model: nn.Module, batch: dict) -> torch.Tensor:
     "Scores [R, T] of each row at every token; after its end a row keeps its last score."
     scores, (_, mask) = token_scores(model, batch), rows_and_mask(batch)
     return torch.where(mask, scores, scores.gather(1, last_real_index(mask)[:, None]))
 
 
-def divergence_mask(batch):
+def divergence_mask(batch: dict) -> torch.Tensor:
     """For each pair a mask [P, T]: true from the first token in which chosen and rejected differ to the end of the
     longer row."""
     (a, b), (mask_a, mask_b) = (x[batch["pairs"]].unbind(1) for x in rows_and_mask(batch))
@@ -99,7 +103,7 @@ def divergence_mask(batch):
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #b9dbc488
 @torch.no_grad()
-def score_groups(model, tokenizer, groups, batch_size=200):
+def score_groups(model: nn.Module, tokenizer, groups: list[list[Example]], batch_size: int = 200) -> list[torch.Tensor]:
     """Normalised scores of groups of whole rows that begin alike: one tensor per group, in the order of the groups.
     About `batch_size` rows of similar length share a batch."""
     if not groups:
@@ -117,12 +121,13 @@ def score_groups(model, tokenizer, groups, batch_size=200):
     return scores
 
 
-def score_examples(model, tokenizer, examples, batch_size=200):
+def score_examples(model: nn.Module, tokenizer, examples: list[Example], batch_size: int = 200) -> torch.Tensor:
     "Normalised scores [N] of whole rows, in order."
     return torch.cat(score_groups(model, tokenizer, [[e] for e in examples], batch_size))
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #272c6b28
-def score_records(model, tokenizer, records, answers, max_length=256, batch_size=200):
+def score_records(model: nn.Module, tokenizer, records: list[Record], answers: list[str], max_length: int = 256,
+                  batch_size: int = 200) -> torch.Tensor:
     "Normalised scores [N] of one answer text for each record."
     if len(records) != len(answers):
         raise UserError(f"{len(records)} prompts and {len(answers)} answers: give one answer for each")
@@ -134,26 +139,27 @@ def score_records(model, tokenizer, records, answers, max_length=256, batch_size
     return score_examples(model, tokenizer, rows, batch_size)
 
 
-def score(model, tokenizer, prompts, answers, prefix="", max_length=256, batch_size=200):
+def score(model: nn.Module, tokenizer, prompts: list[str], answers: list[str], prefix: str = "",
+          max_length: int = 256, batch_size: int = 200) -> torch.Tensor:
     "Scores [N] of answers to prompts, lists of plain texts; human demonstrations of the training prompts average 0."
     if isinstance(prompts, str) or isinstance(answers, str):
         raise UserError("prompts and answers are lists of texts; put a single one into a list")
     return score_records(model, tokenizer, [Record(p, (), prefix) for p in prompts], answers, max_length, batch_size)
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #12401e77
-def score_margins(model, tokenizer, pairs):
+def score_margins(model: nn.Module, tokenizer, pairs: list[tuple[Example, Example]]) -> torch.Tensor:
     "The margins [N] of the model: score of the chosen row − score of the rejected row of each pair."
     chosen, rejected = torch.stack(score_groups(model, tokenizer, pairs)).unbind(1)
     return chosen - rejected
 
 
-def pair_accuracy(model, tokenizer, pairs):
+def pair_accuracy(model: nn.Module, tokenizer, pairs: list[tuple[Example, Example]]) -> dict[str, float]:
     "Accuracy on (chosen, rejected) pairs, a tie counting half, and the mean margin."
     margins = score_margins(model, tokenizer, pairs)
     return {"accuracy": paired_accuracy(margins)["accuracy"], "margin": margins.mean().item()}
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #8b8aed9a
-def margin_bins(margins, most=5):
+def margin_bins(margins: Iterable[float], most: int = 5) -> dict[str, np.ndarray]:
     """Pairs grouped by the margin between their labelled scores: {name of the bin: indices of its pairs}. One bin per
     value, or at most `most` bins with about equally many pairs if there are more values."""
     margins = np.array([float(f"{margin:.6g}") for margin in margins])  # 0.1 + 0.2 and 0.3 are the same margin
@@ -164,7 +170,7 @@ def margin_bins(margins, most=5):
             for own in bins}
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #56178767
-def pair_metrics(model, tokenizer, records, max_length):
+def pair_metrics(model: nn.Module, tokenizer, records: list[Record], max_length: int) -> dict[str, dict]:
     """How a model ranks the pairs of records: by kind of data (`pairs`) and by margin between the labelled scores
     (`margins`) accuracy, interval, ties, n, mean margin of the model and the accuracy of "the longer answer wins"; and
     the calibration over all pairs."""
@@ -189,13 +195,14 @@ def pair_metrics(model, tokenizer, records, max_length):
             "calibration": calibration(margins, groups=owners)}
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #d107ac1a
-def demonstration_rows(model, tokenizer, records, max_length, most=2000):
+def demonstration_rows(model: nn.Module, tokenizer, records: list[Record], max_length: int,
+                       most: int = 2000) -> list[Example]:
     "The rows of the first `most` best answers that fit, on which the scores are normalised."
     records = [r for r in records if r.answers][:most]
     return [row for row in answer_examples(model, tokenizer, records, [r.best() for r in records], max_length) if row]
 
 
-def load_with_new_head(folder):
+def load_with_new_head(folder: str) -> nn.Module:
     "The model of a folder with a small new score head, also where ZeRO-3 has sharded it."
     model = load_reward_model(folder, new_head=True)
     with gathered(model.score.parameters(), change=True):
@@ -203,7 +210,7 @@ def load_with_new_head(folder):
     return model
 
 
-def center_scores(model, tokenizer, demonstrations):
+def center_scores(model: nn.Module, tokenizer, demonstrations: list[Example]) -> float:
     "Sets the shift so that the demonstrations score 0 on average, and returns it."
     setattr(model.config, SHIFT, 0.0)
     shift = score_examples(model, tokenizer, demonstrations).mean().item()
@@ -240,7 +247,7 @@ def train(settings: RewardSettings | None = None, callbacks: tuple = (), free: t
                                 "shift": shift, **{f"eval_{k}": v for k, v in measured.items()}})
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     "The command line of `reward`."
     train(parse(RewardSettings, argv))
 

@@ -12,7 +12,7 @@ import math
 import re
 import sys
 from dataclasses import asdict, field, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 from .errors import UserError
 from .files import _open, read_json
@@ -28,7 +28,7 @@ def opt(default: Any, help: str) -> Any:
 class OneLineParser(argparse.ArgumentParser):
     "An argument parser whose complaint is one line, without the usage text"
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         words = message.removeprefix("argument ").rstrip(".").split(": ", 1)
         raise UserError(": ".join(words) + "; see --help")
 

@@ -22,6 +22,7 @@ import sys
 import sysconfig
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -42,7 +43,7 @@ class Finding:
     fix: str = ""
 
 
-def probe(topic, examine):
+def probe(topic: str, examine: Callable) -> list[Finding]:
     """The findings of `examine()`, which returns one or a list of them.
 
     A crash becomes a finding: a fault if a library cannot be loaded, else a warning."""
@@ -64,7 +65,7 @@ def probe(topic, examine):
 SHOWN_PACKAGES = ("torch", "transformers", "deepspeed", "peft", "accelerate")
 
 
-def python_version(required=None, version=platform.python_version()):
+def python_version(required: str | None = None, version: str = platform.python_version()) -> Finding:
     "The running Python against the range that the package requires."
     from packaging.specifiers import SpecifierSet
     required = metadata.metadata("zhrlhf")["Requires-Python"] if required is None else required
@@ -82,7 +83,7 @@ def _version(name):
         return None
 
 # %% ../../nbs/08_scale/806_machine.ipynb #78a9fbcb
-def packages(required=None, version=_version):
+def packages(required: list[str] | None = None, version: Callable[[str], str | None] = _version) -> list[Finding]:
     """Installed versions, `version(name)`, against requirements like `torch==2.13.0`.
 
     One fault per package that does not fit, and one finding about those that do."""
@@ -101,12 +102,12 @@ def packages(required=None, version=_version):
     return faults + [Finding("packages", "ok", f"{', '.join([*named, others])}: within their ranges")]
 
 # %% ../../nbs/08_scale/806_machine.ipynb #03a18a39
-def arch_list(devices):
+def arch_list(devices: list[tuple[str, tuple[int, int]]]) -> str:
     "TORCH_CUDA_ARCH_LIST for (name, (major, minor)) pairs: every capability once, ascending, like `7.0;8.0`."
     return ";".join(f"{major}.{minor}" for major, minor in sorted({capability for _, capability in devices}))
 
 
-def setting(devices, cpu_bf16=False):
+def setting(devices: list[tuple[str, tuple[int, int]]], cpu_bf16: bool = False) -> dict[str, str]:
     """The recommended settings {name: value} on `devices`, (name, (major, minor)) pairs.
 
     Without devices, those on a CPU, with or without bf16 instructions."""
@@ -120,7 +121,7 @@ def setting(devices, cpu_bf16=False):
             "launch": f"deepspeed --num_gpus {len(devices)}"}
 
 # %% ../../nbs/08_scale/806_machine.ipynb #9b409d60
-def runs_on(capability, built_for):
+def runs_on(capability: tuple[int, int], built_for: list[str]) -> bool:
     "Whether a torch with the kernels `built_for`, as in torch.cuda.get_arch_list(), runs on a device `capability`."
     for kind, major, minor in re.findall(r"(sm|compute)_(\d+)(\d)", " ".join(built_for)):
         kernel = (int(major), int(minor))
@@ -129,7 +130,7 @@ def runs_on(capability, built_for):
     return False
 
 # %% ../../nbs/08_scale/806_machine.ipynb #ad1da9f4
-def gpus(devices, built_for, torch_version):
+def gpus(devices: list[tuple[str, tuple[int, int]]], built_for: list[str], torch_version: str) -> list[Finding]:
     "Findings about GPUs, (name, (major, minor)) pairs, and the kernels in this torch."
     counts = Counter(devices)
     names = ", ".join(f"{n} × {name} ({arch_list([(name, capability)])})" for (name, capability), n in counts.items())
@@ -151,7 +152,7 @@ def gpus(devices, built_for, torch_version):
 CPU_BF16 = ("amx_bf16", "avx512_bf16", "sve_bf16", "bf16")  # names in torch.cpu.get_capabilities()
 
 
-def no_gpu(capabilities, torch_cuda, driver):
+def no_gpu(capabilities: dict[str, bool], torch_cuda: str | None, driver: bool) -> list[Finding]:
     """Findings on a machine where torch sees no GPU.
 
     They depend on the CPU's capabilities, torch's CUDA version or None, and whether there is an NVIDIA driver."""
@@ -177,7 +178,7 @@ def _visible_gpus():
     return [(torch.cuda.get_device_name(i), torch.cuda.get_device_capability(i)) for i in range(count)]
 
 
-def devices():
+def devices() -> list[Finding]:
     "The devices of this machine that torch can use."
     import torch
     if found := _visible_gpus():
@@ -212,14 +213,14 @@ def _deepspeed_ops():
                 for use, b in builders.items() if b is not None]
 
 # %% ../../nbs/08_scale/806_machine.ipynb #99a5e157
-def prebuild(flags, arch, version):
+def prebuild(flags: list[str], arch: str, version: str) -> str:
     "The command that reinstalls DeepSpeed with the ops of these build flags compiled; `arch` may be empty."
     words = [f'TORCH_CUDA_ARCH_LIST="{arch}"'] * bool(arch) + [f"{flag}=1" for flag in flags]
     return (f"{' '.join(words)} pip install deepspeed=={version} --no-build-isolation --no-deps --no-cache-dir "
             f"--force-reinstall")
 
 # %% ../../nbs/08_scale/806_machine.ipynb #2cbc77e6
-def ops_findings(facts, arch, version):
+def ops_findings(facts: list[tuple], arch: str, version: str) -> list[Finding]:
     "Findings about DeepSpeed's ops from the rows of `_deepspeed_ops`, an arch list and DeepSpeed's version."
     built = [name for name, _, _, _, is_built in facts if is_built]
     able = [(name, flag) for name, _, flag, can, is_built in facts if can and not is_built]
@@ -236,7 +237,7 @@ def ops_findings(facts, arch, version):
     return found
 
 
-def ops():
+def ops() -> list[Finding]:
     "Which of DeepSpeed's ops are built, or can be."
     return ops_findings(_deepspeed_ops(), arch_list(_visible_gpus()), metadata.version("deepspeed"))
 
@@ -249,7 +250,7 @@ def _run(command, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
 
 
-def compiler(run=_run, name=None):
+def compiler(run: Callable = _run, name: str | None = None) -> Finding:
     "Whether the C++ compiler (`CXX`, else c++) takes C++20 and finds Python's headers."
     name = name or os.environ.get("CXX", "c++")
     need = "only DeepSpeed's own ops need one, such as its CPU Adam"
@@ -267,7 +268,7 @@ def compiler(run=_run, name=None):
     return Finding("compiler", "ok", f"{version}, compiles C++20")
 
 # %% ../../nbs/08_scale/806_machine.ipynb #194fc808
-def ninja(find=shutil.which, beside=Path(sys.executable).parent):
+def ninja(find: Callable = shutil.which, beside: Path = Path(sys.executable).parent) -> Finding:
     "Whether ninja is on the PATH, or only in the environment `beside` this Python."
     if find("ninja"):
         return Finding("ninja", "ok", "on the PATH")
@@ -277,7 +278,7 @@ def ninja(find=shutil.which, beside=Path(sys.executable).parent):
     return Finding("ninja", "note", "not found; DeepSpeed's ops cannot be compiled", "pip install ninja")
 
 # %% ../../nbs/08_scale/806_machine.ipynb #f2f3c7f0
-def nvcc_finding(torch_cuda, nvcc, mixing=("10", "11", "12")):
+def nvcc_finding(torch_cuda: str, nvcc: str | None, mixing: Sequence[str] = ("10", "11", "12")) -> Finding:
     """nvcc's version (or None) against torch's CUDA version, both like `12.6`.
 
     Within the major versions `mixing`, minor versions are compatible."""
@@ -292,7 +293,7 @@ def nvcc_finding(torch_cuda, nvcc, mixing=("10", "11", "12")):
                    fix + ("; or try DS_SKIP_CUDA_CHECK=1" if major else ""))
 
 
-def nvcc(run=_run):
+def nvcc(run: Callable = _run) -> Finding | list[Finding]:
     "The CUDA compiler in CUDA_HOME; no finding if torch sees no GPU."
     import torch
     if not _visible_gpus():
@@ -306,7 +307,7 @@ def nvcc(run=_run):
     return nvcc_finding(torch.version.cuda, release and release[1])
 
 # %% ../../nbs/08_scale/806_machine.ipynb #2aa9231f
-def memory_finding(total, free, limit=None):
+def memory_finding(total: int, free: int, limit: int | None = None) -> Finding:
     "A finding about main memory in bytes: total, free, and the container's limit if it has one."
     size = f"{total / GIB:.1f} GiB, {free / GIB:.1f} free"
     size += f"; the container may use {limit / GIB:.1f}" if limit and limit < total else ""
@@ -316,7 +317,7 @@ def memory_finding(total, free, limit=None):
     return Finding("memory", "ok", size)
 
 
-def memory(root="/sys/fs/cgroup"):
+def memory(root: str | Path = "/sys/fs/cgroup") -> Finding:
     "Main memory by the system and, in a container, by the control group under `root`."
     import psutil
     files = [Path(root, name) for name in ("memory.max", "memory/memory.limit_in_bytes")]
@@ -325,7 +326,7 @@ def memory(root="/sys/fs/cgroup"):
     return memory_finding(now.total, now.available, min(limits, default=None))
 
 # %% ../../nbs/08_scale/806_machine.ipynb #029e82a0
-def cores(count=None, threads=os.environ.get("OMP_NUM_THREADS")):
+def cores(count: int | None = None, threads: str | None = os.environ.get("OMP_NUM_THREADS")) -> Finding:
     "The cores that this process may use, and OMP_NUM_THREADS, or None."
     count = count or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     if threads and int(threads) <= count:
@@ -336,7 +337,8 @@ def cores(count=None, threads=os.environ.get("OMP_NUM_THREADS")):
                    f"for two processes: export OMP_NUM_THREADS={max(1, count // 2)}")
 
 # %% ../../nbs/08_scale/806_machine.ipynb #73f97caa
-def disk(folders=None, free=lambda folder: shutil.disk_usage(folder).free):
+def disk(folders: dict[str, tuple] | None = None,
+         free: Callable = lambda folder: shutil.disk_usage(folder).free) -> list[Finding]:
     "Free space and permission to write in `folders`, {name: (folder, GiB that suffice, fix)}."
     folders = folders or {"working folder": (".", 5, "free some space, or work in another folder"),
                         "temporary folder": (tempfile.gettempdir(), 1, "set TMPDIR to a folder with free space")}
@@ -355,7 +357,7 @@ def disk(folders=None, free=lambda folder: shutil.disk_usage(folder).free):
     return found
 
 # %% ../../nbs/08_scale/806_machine.ipynb #8ab991cd
-def font(find=chinese_font):
+def font(find: Callable = chinese_font) -> Finding:
     "Whether pictures can show Chinese labels."
     name = find()
     if name:
@@ -363,21 +365,21 @@ def font(find=chinese_font):
     return Finding("font", "note", "no Chinese glyphs for pictures", FONT_HINT)
 
 
-def numactl(find=shutil.which):
+def numactl(find: Callable = shutil.which) -> Finding:
     "Whether numactl is installed; it is optional."
     if find("numactl"):
         return Finding("numactl", "ok", "installed")
     return Finding("numactl", "note", "not installed, and not needed: only --bind_cores_to_rank asks for it")
 
 
-def free_port():
+def free_port() -> int:
     "A free port of this machine, through which the processes of a run can find each other."
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
 
 
-def launching(port=free_port):
+def launching(port: Callable = free_port) -> Finding:
     "Whether processes can connect on this machine, and the command that launches them."
     try:
         port()

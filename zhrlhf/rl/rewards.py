@@ -104,6 +104,8 @@ def named_function(name: str | Callable, option: str = "--reward-function") -> C
     `option` names it in error lines."""
     if callable(name):
         return name
+    if not isinstance(name, str):
+        raise UserError(f"{option} {name!r:.60}: give a function, or its name as module:name")
     module, _, attribute = name.partition(":")
     try:
         found = importlib.import_module(module) if module else None

@@ -8,6 +8,7 @@ __all__ = ['MODEL_FIELDS', 'DATA_FIELDS', 'open_part', 'TrainedRun', 'show_pictu
 
 # %% ../../nbs/04_training/412_trained.ipynb #a2100272
 import base64
+import difflib
 import hashlib
 from dataclasses import fields, replace
 from functools import cached_property
@@ -29,14 +30,14 @@ from .callbacks import read_metrics
 from .deepspeed_engine import gathered
 
 # %% ../../nbs/04_training/412_trained.ipynb #c8bd3dad
-def open_part(folder: Path, name: str, device: str = "auto") -> nn.Module:
-    "A model of a run folder: `model`, `critic` (of PPO) or `ema` (the averaged policy), ready to be used."
+def open_part(folder: Path, name: str) -> nn.Module:
+    "A model of a run folder: `model`, `critic` (of PPO) or `ema` (the averaged policy), on a GPU where there is one."
     path = folder / name
     if not (path / "config.json").is_file():
         raise UserError(f"{folder}: has no model {name}")
     kinds = read_json(path / "config.json").get("architectures") or ()
     scores = any(kind.endswith("SequenceClassification") for kind in kinds)
-    return (load_reward_model if scores else load_model)(path).to(pick_device(device)).eval()
+    return (load_reward_model if scores else load_model)(path).to(pick_device("auto")).eval()
 
 
 def _short(value):
@@ -46,7 +47,7 @@ def _short(value):
 class TrainedRun:
     """A finished run: `folder`, `report`, `settings`, `metrics`, `pictures`, and what it trained: `model`, `tokenizer`.
 
-    `part` opens its other models. All are loaded on first use, onto the device of the run."""
+    `part` opens its other models. All are loaded on first use."""
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
@@ -76,7 +77,7 @@ class TrainedRun:
         return self.part("model")
 
     def part(self, name: str) -> nn.Module:
-        return open_part(self.folder, name, self.settings.get("device", "auto"))
+        return open_part(self.folder, name)
 
     def __repr__(self):
         return f"TrainedRun({str(self.folder)!r}): " + ", ".join(f"{k} {_short(v)}" for k, v in self.report.items())
@@ -98,7 +99,9 @@ def call_settings(settings_class: type, settings: Any, given: dict) -> Any:
     tokenizer = given.pop("tokenizer", None)
     unknown = [name for name in given if name not in known]
     if unknown:
-        raise UserError(f"{settings_class.__name__} has no option {unknown[0]}")
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        raise UserError(f"{settings_class.__name__} has no option {unknown[0]}; "
+                        + (f"did you mean {near[0]}?" if near else f"see help({settings_class.__name__})"))
     settings = settings_class(**given) if settings is None else replace(settings, **given) if given else settings
     if tokenizer is None:
         return settings
