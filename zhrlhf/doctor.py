@@ -101,10 +101,7 @@ class DoctorSettings:
 
 def main(argv: list | None = None, probes: dict[str, Callable] = PROBES) -> int:
     "The command line of `doctor`; returns the exit code."
-    try:
-        settings = parse(DoctorSettings, argv)
-    except ImportError:
-        settings = DoctorSettings(fix_hints=True)
+    settings = parse(DoctorSettings, argv)
     findings = examine({**probes, "smoke": smoke} if settings.smoke else probes)
     print(render_findings(findings, settings.fix_hints))
     return int(any(f.level == "fault" for f in findings))
