@@ -199,7 +199,7 @@ def score_shift(model: PreTrainedModel) -> float:
 
 
 def init_score_head(model: PreTrainedModel) -> PreTrainedModel:
-    "Initialises the score head with weights ~ N(0, 1/(D+1)), so that first scores are near 0 (Huang et al. 2024)."
+    "Initialises the score head with weights ~ N(0, 1/(D+1)): first scores are of size 1 for any D (Huang et al. 2024)."
     nn.init.normal_(model.score.weight, std=(model.score.weight.shape[1] + 1) ** -0.5)
     return model
 
