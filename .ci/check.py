@@ -502,7 +502,7 @@ def run_notebook(path, root, seconds=SECONDS, flags=""):
     They share the process, so that torch is imported once."""
     command = [BIN / "nbdev_test", "--n_workers", "0", "--path", str(path)]
     if path.with_stem(f"{path.stem}_tests").exists():
-        command = [*command[:-1], str(path.parent), "--file_re", rf"{path.stem}(_tests)?\.ipynb"]
+        command = [*command[:-1], str(path.parent), "--file_re", rf"^{path.stem}(_tests)?\.ipynb$"]
     if flags:
         command += ["--flags", flags]
     child = subprocess.Popen(command, cwd=root, env=environment(root), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -571,7 +571,8 @@ def main(argv=None, root=ROOT):
     ask.add_argument("--self-test", action="store_true", help="only plant faults in a small project and see them found")
     args, began = ask.parse_args(argv), time.monotonic()
     checks = ["faults"] if args.self_test else [c for c in CHECKS if not args.names or any(n in c for n in args.names)]
-    pages = [] if args.self_test else [p for p in notebooks(root, args.names) if not is_companion(p)]
+    pages = [] if args.self_test else notebooks(root, args.names)
+    pages = list(dict.fromkeys(p.with_stem(p.stem.removesuffix("_tests")) if is_companion(p) else p for p in pages))
     results = [] if args.only == "notebooks" else [run_check(name, root) for name in checks]
     if args.only != "checks":
         with ThreadPoolExecutor(2) as pool:
@@ -579,7 +580,7 @@ def main(argv=None, root=ROOT):
     if not results or (not args.names and not args.self_test and not pages):
         results.append(report("check", "something to do: no such check or notebook", ["nothing was found"],
                               time.monotonic()))
-    if args.all and not args.names:
+    if args.all and not (args.names or args.only or args.self_test):
         record_all(root, results, began)
     print(f"{os.times().children_user + os.times().children_system:.0f} CPU-seconds")
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")

@@ -171,7 +171,7 @@ def mean_score(scores: torch.Tensor, ends: list[bool]) -> float | None:
     ended = torch.tensor(ends)
     if not ended.any():
         return None
-    worst = missing_end_score(scores, ended, scores[ended].std(correction=0).item())
+    worst = missing_end_score(scores, ended, scores[ended].std(correction=0).item() or 1.0)
     return torch.where(ended, scores, worst).mean().item()
 
 

@@ -7,6 +7,8 @@ __all__ = ['BEFORE_BEGIN', 'seed_all', 'quiet_libraries', 'reuse_freed_memory', 
 
 # %% ../../nbs/10_tools/1004_runs.ipynb #e8956b46
 import ctypes
+import functools
+import hashlib
 import json
 import logging
 import platform
@@ -14,7 +16,7 @@ import random
 import shutil
 import sys
 from collections.abc import Collection
-from dataclasses import asdict
+from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 
@@ -72,13 +74,25 @@ def versions() -> dict[str, str]:
 # %% ../../nbs/10_tools/1004_runs.ipynb #b2d23619
 def _recorded(settings, free):
     "What config.json keeps of `settings`: every option that may not change on resume, as JSON gives it back"
-    kept = {k: v for k, v in asdict(settings).items() if k not in ("out", "resume", *free)}
+    kept = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in ("out", "resume", *free)}
     return json.loads(_dumps(kept, default=_named))
 
 
 def _named(value):
-    "A value that JSON does not know, as text: a function as module:name"
-    return f"{value.__module__}:{value.__qualname__}" if hasattr(value, "__qualname__") else str(value)
+    """A value that JSON does not know, as text: a function as module:name, an object by its class.
+
+    A function without a lasting name, such as a lambda, gets a checksum of its code."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, functools.partial):
+        return f"{_named(value.func)} with {value.args} {value.keywords}"
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    name, code = f"{kind.__module__}:{kind.__qualname__}", getattr(value, "__code__", None)
+    if code is None or not ("<" in name or kind.__module__ == "__main__"):
+        return name
+    known = (code.co_code, code.co_consts, code.co_names, value.__defaults__,
+             [repr(cell.cell_contents) for cell in value.__closure__ or ()])
+    return f"{name} {hashlib.sha256(repr(known).encode()).hexdigest()[:12]}"
 
 
 def _check_same(out, now):

@@ -62,9 +62,8 @@ def _add_option(group, name, hint, default, help):
     notes = {"dest": name, "default": default, "help": (help + shown).replace("%", "%%")}  # argparse expands single %
     if hint is bool:
         group.add_argument(option, type=_truth, nargs="?", const=True, metavar="true|false", **notes)
-        if default:
-            group.add_argument(f"--no-{option[2:]}", dest=name, action="store_false", default=argparse.SUPPRESS,
-                               help=f"turn {option} off")
+        group.add_argument(f"--no-{option[2:]}", dest=name, action="store_false", default=argparse.SUPPRESS,
+                           help=f"turn {option} off" if default else argparse.SUPPRESS)
     elif get_origin(hint) is Literal:
         group.add_argument(option, choices=inner, **notes)
     elif get_origin(hint) is list:
@@ -124,18 +123,24 @@ def _read_config(path):
                 mark = getattr(error, "problem_mark", None)
                 where = f"{path}, line {mark.line + 1}" if mark else path
                 raise UserError(f"{where}: not YAML; write lines like seed: 1") from None
-    if not isinstance(options or {}, dict):
+    if not isinstance(options, (dict, type(None))):
         raise UserError(f"{path}: options are needed as name: value, found {type(options).__name__}")
     return options or {}
 
 # %% ../../nbs/10_tools/1003_settings.ipynb #ebd9bf4b
 def _as_words(field, hint, value):
     "One option of a settings file as words of the command line"
-    if isinstance(value, dict) or value is None:
-        raise UserError(f"{field.name}: {'null' if value is None else 'a mapping'} is no value here; leave it out or "
+    if isinstance(value, list) and (get_origin(hint) is not list or not value):
+        raise UserError(f"{field.name}: {'a list' if value else 'an empty list'} is no value here; leave it out or "
                         f"give a plain one")
-    if isinstance(value, bool) and bool not in (hint, *get_args(hint)):
-        raise UserError(f"{field.name}: {value} is a truth value; put the text in quotes")
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, (dict, list)) or item is None:
+            kind = "null" if item is None else "a mapping" if isinstance(item, dict) else "a list in a list"
+            raise UserError(f"{field.name}: {kind} is no value here; leave it out or give a plain one")
+        if isinstance(item, bool) and bool not in (hint, *get_args(hint)):
+            raise UserError(f"{field.name}: {item} is a truth value; put the text in quotes")
+        if isinstance(value, list) and str(item).startswith("-"):
+            raise UserError(f"{field.name}: {item!r:.40} begins with a hyphen, which a list cannot hold")
     if isinstance(value, list):
         return [f"--{field.name}", *map(str, value)]
     return [f"--{field.name}={value}"]
@@ -149,23 +154,29 @@ def _config_words(path, settings_class):
         name = ALIASES.get(str(key).replace("_", "-"), str(key)).replace("-", "_")
         if name not in known:
             raise UserError(_unknown(name.replace("_", "-"), known, dashes=""))
-        if value != defaults[name]:
+        if value != defaults[name] or type(value) is not type(defaults[name]):
             words += _as_words(known[name], hints[name], value)
     return words
 
 # %% ../../nbs/10_tools/1003_settings.ipynb #f293c464
 def _plain(word):
     "A word of the command line with hyphens in the option's name, and the project's own name for an alias"
-    if not word.startswith("--"):
-        return word
     name, equals, value = word[2:].partition("=")
+    if not word.startswith("--") or not re.fullmatch(r"[A-Za-z][\w-]*", name):  # a value that begins with hyphens
+        return word
     name = name.replace("_", "-")
     return f"--{ALIASES.get(name, name)}{equals}{value}"
 
 
 def _parse_words(parser, words, names):
     "Parse all of `words`; any that is left over is an error; `names` are the options that exist"
-    known, left = parser.parse_known_args(list(map(_plain, words)))
+    plain = []
+    for word in map(_plain, words):  # a negative number such as -1e-3 belongs to the option before it
+        if plain and re.fullmatch(r"-(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", word, re.I) and plain[-1].startswith("--"):
+            plain[-1] += "" if "=" in plain[-1] else f"={word}"
+        else:
+            plain.append(word)
+    known, left = parser.parse_known_args(plain)
     option = next((w for w in left if w.startswith("-")), None)
     if option:
         raise UserError(_unknown(option.split("=")[0].lstrip("-"), names))

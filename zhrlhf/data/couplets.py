@@ -104,9 +104,9 @@ def tones_opposed(a: str, b: str) -> bool | None:
 
     A character with two readings opposes every Chinese character; punctuation and letters oppose nothing."""
     x, y = tones().get(a), tones().get(b)
-    if x is None or y is None:
-        return None if all(map(is_han, (a, b))) else False
-    return x != y or x == "两"
+    if not (x and y) and not all(map(is_han, (a, b))):
+        return False
+    return True if "两" in (x, y) else None if None in (x, y) else x != y
 
 
 def level_tone(char: str) -> bool | None:

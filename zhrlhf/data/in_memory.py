@@ -6,6 +6,7 @@
 __all__ = ['is_file', 'as_rows', 'as_records']
 
 # %% ../../nbs/02_data/210_in_memory.ipynb #830d23ec
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ def is_file(source: Any) -> bool:
 def as_rows(source: Iterable, text_field: str = "prompt") -> list[dict]:
     "Rows for a JSON-lines file from data in memory; a text goes into `text_field`"
     if hasattr(source, "to_dict") and hasattr(source, "columns"):  # a pandas table
-        source = [{k: v for k, v in row.items() if v is not None and v == v} for row in source.to_dict("records")]
-    if isinstance(source, dict) or not isinstance(source, Iterable):
+        source = [{k: v for k, v in row.items() if not (v is None or isinstance(v, float) and v != v)}
+                  for row in source.to_dict("records")]
+    if isinstance(source, (str, Path, dict, set, frozenset, Record)) or not isinstance(source, Iterable):
         raise UserError(f"data in memory is a list of rows, got {type(source).__name__}; put a single row into a list")
     rows = [_as_row(item, number, text_field) for number, item in enumerate(source, 1)]
     if not rows:
@@ -35,24 +37,26 @@ def as_rows(source: Iterable, text_field: str = "prompt") -> list[dict]:
 
 
 def _as_row(item, number, text_field):
-    "One row as a dict"
-    if isinstance(item, Record):
-        return item.to_dict()
-    if isinstance(item, dict):
-        return item
-    if isinstance(item, str):
-        return {text_field: item}
+    "One row as a dict of what JSON knows"
     if isinstance(item, (list, tuple)):
-        return {"messages": list(item)}
-    raise UserError(f"row {number}: a Record, a dict, a list of messages or a text is needed, got "
-                    f"{type(item).__name__}")
+        item = {"messages": list(item)}
+    row = item.to_dict() if isinstance(item, Record) else {text_field: item} if isinstance(item, str) else item
+    if not isinstance(row, dict):
+        raise UserError(f"row {number}: a Record, a dict, a list of messages or a text is needed, got "
+                        f"{type(item).__name__}")
+    try:
+        text = json.dumps(row, ensure_ascii=False, allow_nan=False, default=lambda value: value.tolist())
+        return json.loads(text.encode("utf-8"))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"row {number}: cannot be written as JSON ({error})") from None
 
 # %% ../../nbs/02_data/210_in_memory.ipynb #346303b4
 def as_records(source: Iterable, prefix: str = "") -> list[Record]:
     "Records from texts, messages, dicts or Records in memory; `prefix` opens the answers of texts and messages"
     if isinstance(source, str):
         raise UserError("prompts are a list; put a single prompt into a list")
-    source = list(source)
+    if not isinstance(source, (list, tuple)):
+        source = as_rows(source)
     records = [item if isinstance(item, Record) else parse_record(row, f"prompt {number}")
                for number, (item, row) in enumerate(zip(source, as_rows(source)), 1)]
     return [Record(r.prompt, r.answers, r.prefix or prefix, r.system, r.data_type) for r in records]

@@ -149,8 +149,11 @@ class RunningMeanStd:
 # %% ../../nbs/05_rlhf/504_rewards.ipynb #7fbec815
 def normalise_and_clip(score: torch.Tensor, mask: torch.Tensor, settings, running: RunningMeanStd) -> torch.Tensor:
     "Scores [B, R] in deviations from the running mean, if the settings say so, and within ± reward_clip."
-    if settings.normalise_scores:  # the mean is spread over the tokens, or clipping could cut it off
-        score = (score - running.mean * mask / mask.sum(1, keepdim=True)) / running.std
+    if settings.normalise_scores:  # the mean is taken off where the score stands, or clipping would cut one of the two
+        spread = mask / mask.sum(1, keepdim=True)
+        at_end = at_last_token(torch.ones(len(mask), device=mask.device), mask)
+        where = torch.where((score != 0).sum(1, keepdim=True) > 1, spread, at_end)
+        score = (score - running.mean * where) / running.std
     return score.clamp(-settings.reward_clip, settings.reward_clip) if settings.reward_clip else score
 
 

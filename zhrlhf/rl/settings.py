@@ -136,8 +136,9 @@ class PtxSettings(KLSettings):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.ptx_data and not self.ptx_coef:
-            raise UserError(f"--ptx-data {self.ptx_data}: give its weight with --ptx-coef")
+        given = self.ptx_data if isinstance(self.ptx_data, (str, type(None))) else "in memory"  # may be a table
+        if given and not self.ptx_coef:
+            raise UserError(f"--ptx-data {given}: give its weight with --ptx-coef")
 
 
 @dataclass(frozen=True)

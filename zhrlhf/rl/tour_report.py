@@ -115,7 +115,8 @@ def ppo_figure(out: str | Path):
 def clear_change(report: dict, name: str) -> float:
     "The change of the share of lines that keep all five rules since SFT; 0 if its 95 % interval holds 0."
     a, b = (report["stages"][stage]["shares"]["all_five"] for stage in (name, "sft"))
-    return a - b if abs(a - b) > 1.96 * ((a * (1 - a) + b * (1 - b)) / report["asked"]) ** 0.5 else 0.0
+    known = report["asked"] - max(report["stages"][stage]["unknown"] for stage in (name, "sft"))
+    return a - b if abs(a - b) > 1.96 * ((a * (1 - a) + b * (1 - b)) / max(known, 1)) ** 0.5 else 0.0
 
 
 def rule_conclusion(report: dict) -> str:
@@ -131,11 +132,14 @@ def learnt_conclusion(report: dict) -> str:
     scores, change = report["reward_model"]["mean_scores"], clear_change(report, "ppo-learnt")
     if scores["ppo-learnt"] is None:
         return "On the learnt reward no answer of PPO ends any more, so none can be scored."
+    if scores["sft"] is None:
+        return "No answer of the SFT model ends, so its score cannot be compared with that of PPO."
     risen, passed = scores["ppo-learnt"] > scores["sft"], scores["ppo-learnt"] > scores["human"]
     if change < 0:
         verdict = ("the reward model prefers these lines to the poets', and they keep fewer rules: the reward is hacked"
-                   if passed else "the score rose and the lines got worse by the rules: the reward is being hacked"
-                   if risen else "the lines got worse by both measures: this run has drifted")
+                   if risen and passed else
+                   "the score rose and the lines got worse by the rules: the reward is being hacked"
+                   if risen else "the lines got worse and the score did not rise: this run has drifted")
     else:
         verdict = (f"the score {'rose' if risen else 'did not rise'} and the rules were kept "
                    f"{'more often' if change > 0 else 'about as often as before'}: no hacking is seen in this run")

@@ -10,7 +10,7 @@ __all__ = ['RESUME_MAY_CHANGE', 'open_stage', 'close_stage', 'prepare_model', 'm
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -63,7 +63,8 @@ def open_stage(settings_class: type, settings: FolderSettings | None, given: dic
     reuse_freed_memory()
     settings, contents = input_names(settings)
     if is_main_process():
-        open_run(settings.out, settings, settings.resume, free=(*RESUME_MAY_CHANGE, *free))
+        in_memory = {Path(where).stem: where for where in contents}  # recorded by their places in the run folder
+        open_run(settings.out, replace(settings, **in_memory), settings.resume, free=(*RESUME_MAY_CHANGE, *free))
     broadcast_object()
     store_inputs(settings.out, contents, text_field)
     seed_all(settings.seed)

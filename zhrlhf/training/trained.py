@@ -4,12 +4,15 @@
 
 # %% auto #0
 __all__ = ['MODEL_FIELDS', 'DATA_FIELDS', 'open_part', 'TrainedRun', 'show_pictures', 'call_settings', 'input_names',
-           'model_checksum', 'store_inputs']
+           'model_checksum', 'input_checksum', 'store_inputs']
 
 # %% ../../nbs/04_training/412_trained.ipynb #a2100272
 import base64
+import copy
 import difflib
 import hashlib
+import json
+import shutil
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +26,10 @@ from ..base.distributed import broadcast_object, is_main_process
 from ..base.errors import UserError
 from ..base.files import read_json, write_json, write_jsonl
 from ..base.plots import Html
+from ..base.settings import ALIASES
+from ..base.runs import BEFORE_BEGIN
 from ..data.in_memory import as_rows, is_file
+from ..data.token_cache import tokenizer_key
 from ..families import load_model, load_reward_model, load_tokenizer, save_model
 from ..models.lora import has_lora, merged_state
 from .callbacks import read_metrics
@@ -95,13 +101,18 @@ MODEL_FIELDS, DATA_FIELDS = ("model", "reward_model"), ("data", "eval_data", "pt
 
 def call_settings(settings_class: type, settings: Any, given: dict) -> Any:
     "The settings of a call: `settings`, or the defaults, changed by the options that were `given` by name"
-    given, known = dict(given), {f.name for f in fields(settings_class)}
+    if not isinstance(settings, (settings_class, type(None))):
+        raise UserError(f"settings: a {settings_class.__name__} is needed, got {type(settings).__name__}; options go "
+                        f"by name, as in out=…")
+    defaults = {f.name: f.default for f in fields(settings_class)}
+    given, known = {ALIASES.get(name.replace("_", "-"), name): value for name, value in given.items()}, set(defaults)
     tokenizer = given.pop("tokenizer", None)
     unknown = [name for name in given if name not in known]
     if unknown:
         near = difflib.get_close_matches(unknown[0], known, n=1)
         raise UserError(f"{settings_class.__name__} has no option {unknown[0]}; "
                         + (f"did you mean {near[0]}?" if near else f"see help({settings_class.__name__})"))
+    given = {name: value for name, value in given.items() if value is not None or defaults[name] is None}  # None: unset
     settings = settings_class(**given) if settings is None else replace(settings, **given) if given else settings
     if tokenizer is None:
         return settings
@@ -133,27 +144,46 @@ def model_checksum(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def input_checksum(model: nn.Module, tokenizer) -> str:
+    "SHA-256 over weights, config and tokenizer"
+    told = {k: v for k, v in model.config.to_dict().items()
+            if k not in ("architectures", "dtype", "torch_dtype", "_name_or_path", "transformers_version")}
+    parts = model_checksum(model), json.dumps(told, sort_keys=True, default=str), tokenizer_key(tokenizer)
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+
+# %% ../../nbs/04_training/412_trained.ipynb #bacbffad
 def _as_pair(value, name, contents):
     "(model, tokenizer) of a model in memory; a reward model alone is read with the policy's tokenizer"
     if isinstance(value, nn.Module) and name == "reward_model":
         policy = contents.get("inputs/model")
         value = (value, policy[1]) if isinstance(policy, tuple) else value
-    if not (isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], nn.Module)):
+    if not (isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], nn.Module) and value[1]):
         raise UserError(f"{name}: a model in memory needs its tokenizer; give tokenizer=…, or the pair (model, "
                         f"tokenizer)")
-    return value
+    model, tokenizer = value
+    model = model.get_base_model() if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else model
+    if not (hasattr(model, "save_pretrained") and hasattr(tokenizer, "save_pretrained")):
+        raise UserError(f"{name}: a model and a tokenizer of transformers are needed, got {type(model).__name__} and "
+                        f"{type(tokenizer).__name__}")
+    if any(p.is_meta for p in model.parameters()):
+        raise UserError(f"{name}: the model has no weights (it stands on the device meta); load them first")
+    twin = copy.copy(model)  # saving writes into the config; that of the caller stays as it is
+    twin.config = copy.deepcopy(model.config)
+    return twin, tokenizer
 
 # %% ../../nbs/04_training/412_trained.ipynb #d2476402
 def store_inputs(out: str | Path, contents: dict, text_field: str = "prompt"):
     "Writes what is in memory into a run folder; a run that resumes must be given the same again"
+    if is_main_process() and contents and not {p.name for p in Path(out).glob("[!.]*")} - BEFORE_BEGIN:
+        shutil.rmtree(Path(out, "inputs"), ignore_errors=True)  # of a start that failed before the first step
     for where, value in contents.items() if is_main_process() else ():
         path, key_file = Path(out, where), Path(out, f"{where}.sha256.json")
         if where.endswith(".jsonl"):
             rows = as_rows(value, text_field)
-            key = hashlib.sha256(repr(rows).encode()).hexdigest()
+            key = hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
         else:
             model, tokenizer = _as_pair(value, path.name, contents)
-            key = model_checksum(model)
+            key = input_checksum(model, tokenizer)
         if key_file.exists() and read_json(key_file) != key:
             raise UserError(f"{path}: the run was started with another {path.stem}; give the same, or another out")
         path.parent.mkdir(parents=True, exist_ok=True)
