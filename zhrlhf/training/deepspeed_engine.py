@@ -13,6 +13,7 @@ import socket
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from importlib.resources import files
 from pathlib import Path
 
@@ -200,6 +201,15 @@ class DeepSpeedEngine(DeepSpeedModule):
         return {"learning_rate": rate, **named}
 
 # %% ../../nbs/08_scale/802_deepspeed_engine.ipynb #03fb7ed2
+def _without_enums(value):
+    "A nested dict or list with plain values for members of enums: some releases of Python pickle these by `getattr`"
+    if isinstance(value, Enum):
+        return value.value
+    if type(value) in (list, tuple):
+        return type(value)(map(_without_enums, value))
+    return {k: _without_enums(v) for k, v in value.items()} if type(value) is dict else value
+
+
 def _safe_files():
     "The reader and writer of the engine's files: reads with weights_only, flushes to the disk after writing."
     from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
@@ -209,7 +219,7 @@ def _safe_files():
 
     class SafeFiles(TorchCheckpointEngine):
         def save(self, state_dict, path):
-            save_tensors(path, state_dict)
+            save_tensors(path, _without_enums(state_dict))
 
         def load(self, path, map_location=None):
             with torch.serialization.safe_globals([LossScaler, ZeroStageEnum, fragment_address]):
