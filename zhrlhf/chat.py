@@ -40,10 +40,11 @@ from typing import TextIO
 
 from .base.devices import pick_device
 from .base.errors import UserError, run_main
-from .data.records import Record, parse_record
+from .data.lengths import TokenRow
+from .data.records import Record, parse_record, without_turns
 from .families import load_model, load_tokenizer, model_folder
 from .generate import sampling_of, stream
-from .models.examples import prompt_examples
+from .models.examples import layout_of, prompt_examples
 from .models.sampling import SAMPLING_PRESETS, Sampling
 
 # %% ../nbs/04_training/408_chat.ipynb #538af91b
@@ -51,14 +52,15 @@ def conversation_record(talk: "Talk", question: str) -> Record:
     """The question as a record, after as many of the latest turns of the conversation as fit into the prompt together
     with it."""
     system = [{"role": "system", "content": talk.system}] if talk.system else []
-    room = talk.sampling.room(talk.model)
-    for start in range(0, len(talk.turns) + 1, 2):
-        messages = [*system, *talk.turns[start:], {"role": "user", "content": question}]
-        record = parse_record({"messages": messages, "prefix": talk.prefix})
-        # with room for one token more, a prompt that has to be cut is longer than `room`
-        if len(prompt_examples(talk.model, talk.tokenizer, [record], room + 1)[0]) <= room:
-            break
-    return record
+    messages = [*system, *talk.turns, {"role": "user", "content": question}]
+    record = parse_record({"messages": messages, "prefix": talk.prefix})
+    layout, room = layout_of(talk.model, talk.tokenizer), talk.sampling.room(talk.model)
+    for shorter in (record, *without_turns(record)):
+        (row,) = layout.rows([shorter], [()])
+        if isinstance(row, TokenRow) and len(row.head) <= room:
+            return shorter
+    why = row if isinstance(row, str) else f"its prompt alone has {len(row.head):,} tokens, {room:,} leave room for an answer"
+    raise UserError(f"the question cannot be asked: {why}; shorten it, or allow a longer --max-length")
 
 # %% ../nbs/04_training/408_chat.ipynb #bc64de25
 @dataclass
@@ -135,7 +137,10 @@ def converse(talks: Sequence[Talk], lines: Iterable[str], out: TextIO | None = N
             for talk in talks:
                 if len(talks) > 1:
                     print(f"[{talk.name}] ", end="", flush=True, file=out)
-                answer(talk, text, out)
+                try:
+                    answer(talk, text, out)
+                except UserError as error:  # a question that is too long must not end the conversation
+                    say(error)
 
 # %% ../nbs/04_training/408_chat.ipynb #6d51aaed
 PROMPT_MARK = "> "
@@ -167,7 +172,7 @@ def short_names(folders: Sequence[str | Path]) -> list[str]:
 def open_talk(folder: str | Path, name: str, s: ChatSettings, device) -> Talk:
     "A new conversation with the model of a folder; what would fail at the first question fails here already."
     model = load_model(folder, "bfloat16" if s.bf16 else "float32").to(device)
-    tokenizer, sampling = load_tokenizer(folder), sampling_of(s)
+    tokenizer, sampling = load_tokenizer(folder, s.chat_template, s.split_special_tokens), sampling_of(s)
     if model.config.is_encoder_decoder:
         raise UserError(f"{folder}: an encoder-decoder, whose answers cannot be streamed; give a model that writes "
                         f"from left to right")

@@ -239,7 +239,7 @@ def _reasons(title, table):
 
 # %% ../nbs/09_corpora/901_corpora.ipynb #6362e385
 def table_of(report):
-    "The report as text: a table of the corpora, then what was dropped, mended and drawn in each."
+    "The report as text: a table of the corpora, then what was dropped, noted and drawn in each."
     head = ["corpus", "read", "kept", "repeated", "records", *SPLITS, "SFT", "staircase", "all pairs",
             "prompt 5/50/95 %", "answer 5/50/95 %"]
     rows = [head, *(_row(name, entry) for name, entry in report["corpora"].items())]

@@ -9,15 +9,16 @@ __all__ = ['DPOSettings', 'row_logprobs', 'implicit_rewards', 'dpo_loss', 'refer
 from dataclasses import dataclass
 
 from .base.settings import answer_help, opt, parse
-from .training.settings import TrainingSettings
+from .training.settings import PromptSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
-class DPOSettings(TrainingSettings):
+class DPOSettings(PromptSettings, TrainingSettings):
     "Direct preference optimisation on ranked answers."
     model: str = opt("", "folder of the SFT model to start from; it is also the reference")
-    data: str = opt("couplets:train", "records with two or more scored answers: a JSON-lines file, or couplets:train")
-    eval_data: str = opt("couplets:dev", "held-out records")
+    data: str = opt("couplets:train", "records with two or more scored answers: a file or folder of rows, or "
+                    "couplets:train")
+    eval_data: str = opt("", "held-out records; default: couplets:dev, or a share of the file --data")
     beta: float = opt(0.1, "weight of the implied KL penalty; with a smaller one the policy moves farther from the "
                       "reference")
     label_smoothing: float = opt(0.0, "share of pairs that may be labelled the wrong way round")
@@ -25,6 +26,7 @@ class DPOSettings(TrainingSettings):
     learning_rate: float = opt(2e-4, "peak learning rate of AdamW")
     least = TrainingSettings.least | {"beta": 1e-6, "label_smoothing": 0}
     below = TrainingSettings.below | {"label_smoothing": 0.5}
+    choices = TrainingSettings.choices | PromptSettings.choices
 
 # %% ../nbs/05_rlhf/514_dpo.ipynb #e9447088
 #| eval: false
@@ -43,11 +45,11 @@ from .base.devices import pick_device, to_device
 from .base.errors import run_main
 from .data.batches import IGNORE, Example, collate_groups, collate_pairs, pair_batches
 from .evals.metrics import paired_accuracy
-from .families import load_model, load_tokenizer
+from .families import load_model
 from .models.heads import eval_mode, label_logprobs
 from .models.lora import adapter_off, has_lora
 from .rl.preferences import load_pairs
-from .training.stage import close_stage, open_stage, prepare_model, run_training, save_trained
+from .training.stage import close_stage, open_stage, open_tokenizer, prepare_model, run_training, save_trained
 from .training.trained import TrainedRun
 
 # %% ../nbs/05_rlhf/514_dpo.ipynb #f6ca4eca
@@ -107,12 +109,12 @@ def train(settings: DPOSettings | None = None, callbacks: tuple = (), free: tupl
     settings, folder, done = open_stage(DPOSettings, settings, given, free)
     if done:
         return done
-    tokenizer = load_tokenizer(settings.model)
+    tokenizer = open_tokenizer(settings)
     model = prepare_model(settings, lambda: load_model(settings.model))
     reference = reference_for(model, settings)
-    groups = [[pair] for group in load_pairs(model, tokenizer, settings.data, settings) for pair in group]
-    held_out = [pair for group in load_pairs(model, tokenizer, settings.eval_data, settings, shown=())
-                for pair in group]
+    by_record, _, account = load_pairs(model, tokenizer, settings)
+    held_groups, _, held = load_pairs(model, tokenizer, settings, evaluation=True)
+    groups, held_out = [[pair] for group in by_record for pair in group], [pair for group in held_groups for pair in group]
     batches = pair_batches(groups, partial(collate_groups, pad_id=tokenizer.pad_token_id), settings.rows_per_step,
                            settings.seed, settings.per_device_train_batch_size)
     loss = partial(dpo_loss, reference=reference, beta=settings.beta, label_smoothing=settings.label_smoothing)
@@ -121,7 +123,7 @@ def train(settings: DPOSettings | None = None, callbacks: tuple = (), free: tupl
                                  callbacks, ("loss", "accuracy"))
     save_trained(folder, model, tokenizer)
     return close_stage(folder, {"steps": run.step, "pairs": len(groups),
-                                **{f"eval_{name}": value for name, value in measured.items()}})
+                                **{f"eval_{name}": value for name, value in measured.items()}}, [account, held])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -10,6 +10,7 @@ __all__ = ['FAMILY_SETTINGS', 'FAMILY_COMMANDS', 'ListSettings', 'DownloadSettin
 # %% ../nbs/03_models/312_families.ipynb #8537ce59
 from dataclasses import dataclass
 
+from .base.errors import UserError
 from .base.settings import answer_help, command_list, opt, parse
 
 
@@ -37,9 +38,21 @@ class ConvertSettings:
 class CheckSettings:
     "Reports what a stage can use of a record file."
     data: str = opt("", "records or texts: JSON lines, couplets:train or poems:train")
-    stage: str = opt("sft", "pretrain, sft, reward or ppo")
-    model: str = opt("", "model folder; its family and tokenizer are used")
+    stage: str = opt("sft", "pretrain, sft, reward, dpo, ppo or grpo")
+    model: str = opt("", "model folder; its family, tokenizer and chat template are used")
     max_length: int = opt(512, "the longest row, in tokens")
+    chat_template: str = opt("auto", "auto: the tokenizer's chat template if it has one; none: the layout of the "
+                             "model's family; or a file that holds a template")
+    truncation: str = opt("delete", "what happens to a row that is too long: delete, left, right or raise")
+    split_special_tokens: bool = opt(True, "special tokens that the data spell out are characters; otherwise tokens")
+    dataset_text_field: str = opt("", "pretrain: the field that holds the text; default: text, or title and content, or "
+                                  "prompt")
+
+    def __post_init__(self):
+        if self.stage not in ("pretrain", "sft", "reward", "dpo", "ppo", "grpo"):
+            raise UserError(f"--stage {self.stage}: known are pretrain, sft, reward, dpo, ppo and grpo")
+        if self.truncation not in ("delete", "left", "right", "raise"):
+            raise UserError(f"--truncation {self.truncation}: known are delete, left, right and raise")
 
 
 FAMILY_SETTINGS = {"list": ListSettings, "download": DownloadSettings, "convert": ConvertSettings,
@@ -58,14 +71,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .base.errors import UserError, run_main
+from .base.errors import run_main
 from .base.files import atomic_folder, read_json
 from .base.plots import plot_attention_mask, token_table
 from .base.runs import quiet_libraries
 from .data.batches import Example
-from .data.records import open_records, open_texts
+from .data.account import Account, account_lines
+from .data.chat_text import set_chat_template
+from .data.sources import open_records, stream_texts
 from .models.conversion import convert, meta_model, native_of, open_native, tokenizer_class
-from .models.examples import best_answer_rows, pair_rows, prompt_examples, text_examples
+from .models.examples import ChatLayout, best_answer_rows, layout_of, pair_rows, prompt_rows, text_examples
 from .models.hub import MODEL_PRESETS, download, download_folder, resolve_name
 from .models.registry import FAMILIES, GENERIC, family_named, family_of
 
@@ -102,11 +117,13 @@ def model_folder(folder: str | Path) -> Path:
     raise UserError(f"{folder}: no model here (no config.json with a model_type); {fix}")
 
 # %% ../nbs/03_models/312_families.ipynb #df813fdd
-def load_tokenizer(folder: str | Path):
+def load_tokenizer(folder: str | Path, chat_template: str = "auto", split_special_tokens: bool = True):
     """The tokenizer saved with a model.
 
-    One without a pad token pads with eos; that is safe, because rows carry their lengths and pads are never searched
-    for."""
+    `chat_template`: auto keeps its chat template, none drops it, a file replaces it; families that fill blanks have
+    none. Without `split_special_tokens`, special tokens that a text spells out are tokens, as in the published code.
+    A tokenizer without a pad token pads with eos; that is safe, because rows carry their lengths and pads are never
+    searched for."""
     path = model_folder(folder)
     fields = read_json(path / "config.json")
     try:
@@ -119,10 +136,16 @@ def load_tokenizer(folder: str | Path):
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     native = native_of(fields)
+    family = family_named(native.config.model_type if native else fields["model_type"])
     try:
-        family_named(native.config.model_type if native else fields["model_type"]).template(tokenizer)
+        blank = family.template(tokenizer).blank
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+    if blank is not None and chat_template not in ("auto", "none"):
+        raise UserError(f"--chat-template {chat_template}: a {family.name} fills a blank and has no chat template; say "
+                        f"none")
+    set_chat_template(tokenizer, chat_template if blank is None else "none")
+    tokenizer.parses_special_text = not split_special_tokens
     return tokenizer
 
 # %% ../nbs/03_models/312_families.ipynb #266fcaba
@@ -206,25 +229,20 @@ def show_example(model: nn.Module, tokenizer, example: Example) -> tuple:
     return table, plot_attention_mask(visible[0].tolist(), tokens, title=family_of(model).name)
 
 # %% ../nbs/03_models/312_families.ipynb #34a8a1ad
-def check_data(source: str | Path, stage: str, model: nn.Module, tokenizer, max_length: int = 512) -> dict:
-    """What a stage (pretrain, sft, reward or ppo) can use of a file: counts, lengths in tokens, the reasons for rows
-    left out with their record numbers, and one example."""
-    readers = {"pretrain": lambda: list(enumerate(text_examples(model, tokenizer, open_texts(source), max_length), 1)),
-               "sft": lambda: best_answer_rows(model, tokenizer, open_records(source), max_length),
-               "reward": lambda: pair_rows(model, tokenizer, open_records(source), max_length),
-               "ppo": lambda: list(enumerate(prompt_examples(model, tokenizer, open_records(source), max_length), 1))}
-    if stage not in readers:
-        raise UserError(f"--stage {stage}: known are {', '.join(readers)}")
-    numbered, reasons = readers[stage](), {}
-    for n, reason in numbered:
-        if isinstance(reason, str):
-            reasons.setdefault(reason, []).append(n)
-    usable = [row for _, row in numbered if not isinstance(row, str)]
-    rows = [row for pair in usable for row in pair] if stage == "reward" else usable
-    lengths = sorted(map(len, rows))
-    percentiles = {f"p{p}": lengths[(len(lengths) - 1) * p // 100] for p in (0, 50, 95, 100)} if lengths else {}
-    return {"rows": len(numbered), "usable": len(usable), "labelled tokens": sum(e.targets for e in rows),
-            "lengths": percentiles, "left out": reasons, "example": rows[0] if rows else None}
+def check_data(source: str | Path, stage: str, model: nn.Module, tokenizer, max_length: int = 512,
+               truncation: str = "delete", text_field: str = "") -> tuple[Account, list[Example]]:
+    """What a stage (pretrain, sft, reward, dpo, ppo or grpo) can use of a source: the account of its rows, and the token
+    rows, those of a pair one after the other."""
+    account = Account(str(source))
+    if stage == "pretrain":
+        texts = stream_texts(source, account, text_field)
+        return account, text_examples(model, tokenizer, texts, max_length, account=account)
+    records, options = open_records(source, 0, account), (max_length, truncation, account)
+    if stage == "sft":
+        return account, best_answer_rows(model, tokenizer, records, *options)
+    if stage in ("reward", "dpo"):
+        return account, [row for *_, pair in pair_rows(model, tokenizer, records, *options) for row in pair]
+    return account, [row for _, row in prompt_rows(model, tokenizer, records, *options)]
 
 # %% ../nbs/03_models/312_families.ipynb #6a077ca3
 def _list(settings):
@@ -249,18 +267,19 @@ def _convert(settings):
 
 # %% ../nbs/03_models/312_families.ipynb #93e15c88
 def _check(settings):
-    path, tokenizer = model_folder(settings.model), load_tokenizer(settings.model)
+    path, s = model_folder(settings.model), settings
+    tokenizer = load_tokenizer(s.model, s.chat_template, s.split_special_tokens)
     model, _ = meta_model(path, read_json(path / "config.json"))
-    found = check_data(settings.data, settings.stage, model, tokenizer, settings.max_length)
-    print(f"{settings.data}: {found['usable']:,} of {found['rows']:,} rows usable for {settings.stage}, "
-          f"{found['labelled tokens']:,} labelled tokens")
-    if found["example"] is None:
-        raise UserError(f"{settings.data}: no usable row; {'; '.join(found['left out'])}")
-    print("lengths:", ", ".join(f"{name} {value}" for name, value in found["lengths"].items()))
-    for reason, numbers in found["left out"].items():
-        first = ", ".join(map(str, numbers[:3])) + (", …" if len(numbers) > 3 else "")
-        print(f"left out: {len(numbers):,} × {reason} (rows {first})")
-    print("first row (labelled tokens in brackets):", repr(show_example(model, tokenizer, found["example"])[0]))
+    account, rows = check_data(s.data, s.stage, model, tokenizer, s.max_length, s.truncation, s.dataset_text_field)
+    print("\n".join(account_lines(account, s.stage)))
+    if not rows:
+        raise UserError(f"{s.data}: no usable row for {s.stage}; see what was left out, and why")
+    lengths = sorted(map(len, rows))
+    print("lengths:", ", ".join(f"p{p} {lengths[(len(lengths) - 1) * p // 100]}" for p in (0, 50, 95, 100)))
+    layout = "chat template" if isinstance(layout_of(model, tokenizer), ChatLayout) else family_of(model).name
+    for number, row in enumerate(rows[:2], 1):
+        print(f"row {number} (layout: {layout}; labelled tokens in brackets):",
+              repr(show_example(model, tokenizer, row)[0]))
 
 
 # what each command runs, and its options that may be given without their names

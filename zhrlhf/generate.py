@@ -19,12 +19,15 @@ class GenerateSettings(DecodingSettings):
     "Answers prompts with a saved model."
     model: str = opt("", "model folder, the folder of a finished run, or the name of a downloaded model")
     prompt: list[str] = opt([], "one or more prompts to answer")
-    file: str = opt("", "prompts to answer: JSON lines with prompt and prefix, a .txt file with a prompt a line, "
+    file: str = opt("", "prompts to answer: rows with prompt and prefix, a .txt file with a prompt a line, "
                     "couplets:test, or examples, which are shipped")
     prefix: str = opt("", "how an answer begins where the file does not say, such as 下联：")
     batch_size: int = opt(64, "prompts answered at once")
+    truncation: str = opt("raise", "a prompt that is too long: raise: an error; left: it loses its beginning, a "
+                          "conversation its oldest turns")
     stream: bool = opt(False, "answer one prompt after the other and show each answer while it is written")
     out: str = opt("", "new file for prompt, prefix and answer as JSON lines")
+    choices = DecodingSettings.choices | {"truncation": ("raise", "left")}
 
     def __post_init__(self):
         super().__post_init__()
@@ -57,20 +60,24 @@ from .base.errors import run_main
 from .base.files import write_jsonl
 from .data.batches import collate
 from .data.in_memory import as_records
-from .data.records import Record, open_records, open_texts
+from .data.records import Record
+from .data.sources import open_records, open_texts
 from .families import load_model, load_tokenizer
 from .models.examples import prompt_examples
 from .models.heads import eval_mode
-from .models.sampling import SAMPLING_PRESETS, Sampling, answer_text, decode_steps, sample_batch
+from .models.sampling import SAMPLING_PRESETS, Sampling, answer_text, decode_steps, end_ids, sample_batch
 
 # %% ../nbs/04_training/407_generate.ipynb #3bab8d64
 def generate(model: nn.Module, tokenizer, prompts: Iterable, sampling: Sampling = SAMPLING_PRESETS["sampling"],
-             batch_size: int = 200, seed: int | None = None, specials: bool = False, prefix: str = "") -> list[str]:
+             batch_size: int = 200, seed: int | None = None, specials: bool = False, prefix: str = "",
+             truncation: str = "raise") -> list[str]:
     """One answer text for each prompt, in order; `specials` as in `answer_text`.
 
     `prompts`: texts, lists of messages, dicts or Records; `prefix` opens the answers where a prompt has none. With a
-    `seed`, a sampled answer depends on the seed and the prompt's position in the list only."""
-    examples = prompt_examples(model, tokenizer, as_records(prompts, prefix), sampling.room(model))
+    `seed`, a sampled answer depends on the seed and the prompt's position in the list only. A prompt that is too long
+    is an error, or with `truncation` left it loses its beginning."""
+    examples = prompt_examples(model, tokenizer, as_records(prompts, prefix), sampling.room(model), truncation)
+    ends = end_ids(model, tokenizer)
     order = sorted(range(len(examples)), key=lambda i: len(examples[i]))
     texts, device = [""] * len(examples), next(model.parameters()).device
     numbers = sampling.numbers(seed, range(len(examples)))
@@ -78,7 +85,8 @@ def generate(model: nn.Module, tokenizer, prompts: Iterable, sampling: Sampling 
         for at in range(0, len(order), batch_size):
             rows = order[at:at + batch_size]
             batch = collate([examples[i] for i in rows], tokenizer.pad_token_id, side="left")
-            for i, ids in zip(rows, sample_batch(model, to_device(batch, device), sampling, numbers[rows]).tolist()):
+            new = sample_batch(model, to_device(batch, device), sampling, numbers[rows], ends)
+            for i, ids in zip(rows, new.tolist()):
                 texts[i] = answer_text(tokenizer, ids, specials)
     return texts
 
@@ -99,14 +107,15 @@ def stream_pieces(tokenizer, ids: Iterable[int]) -> Iterator[str]:
 
 
 def stream(model: nn.Module, tokenizer, record: Record, sampling: Sampling = SAMPLING_PRESETS["sampling"],
-           seed: int | None = None) -> Iterator[str]:
+           seed: int | None = None, truncation: str = "raise") -> Iterator[str]:
     """Yields the answer to one record in pieces, as it is written; with a `seed`, the answer that `generate` gives for
     this record alone."""
-    (example,) = prompt_examples(model, tokenizer, [record], sampling.room(model))
+    (example,) = prompt_examples(model, tokenizer, [record], sampling.room(model), truncation)
     batch = {"input_ids": torch.tensor([example.input_ids], device=next(model.parameters()).device)}
     numbers = sampling.numbers(seed, [0])
     with eval_mode(model):
-        yield from stream_pieces(tokenizer, map(int, decode_steps(model, batch, sampling, numbers)))
+        new = decode_steps(model, batch, sampling, numbers, end_ids(model, tokenizer))
+        yield from stream_pieces(tokenizer, map(int, new))
 
 # %% ../nbs/04_training/407_generate.ipynb #6563a178
 def sampling_of(settings: DecodingSettings) -> Sampling:
@@ -139,11 +148,12 @@ def main(argv: list[str] | None = None) -> None:
     "The command line of `generate`."
     s = parse(GenerateSettings, argv)
     records, sampling, device, out = s.records(), sampling_of(s), pick_device(s.device), s.out and new_file(s.out)
-    model, tokenizer = load_model(s.model, "bfloat16" if s.bf16 else "float32").to(device), load_tokenizer(s.model)
+    model = load_model(s.model, "bfloat16" if s.bf16 else "float32").to(device)
+    tokenizer = load_tokenizer(s.model, s.chat_template, s.split_special_tokens)
     if s.stream:
-        texts = [print_answer(r, stream(model, tokenizer, r, sampling, s.seed)) for r in records]
+        texts = [print_answer(r, stream(model, tokenizer, r, sampling, s.seed, s.truncation)) for r in records]
     else:
-        texts = generate(model, tokenizer, records, sampling, s.batch_size, s.seed)
+        texts = generate(model, tokenizer, records, sampling, s.batch_size, s.seed, truncation=s.truncation)
     if out:  # written before anything is printed: stdout may be a pipe that is closed early
         write_jsonl(out, [{"prompt": r.prompt, "prefix": r.prefix, "answer": text} for r, text in zip(records, texts)])
     if not s.stream:

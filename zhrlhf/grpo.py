@@ -51,15 +51,16 @@ if __name__ == "__main__":
 from collections.abc import Callable, Sequence
 
 from .base.errors import run_main
-from .data.records import Record, open_records
-from .families import load_model, load_tokenizer
+from .data.account import Account
+from .data.records import Record
+from .families import load_model
 from .rl.collector import RolloutCollector
-from .rl.experience import RolloutSource, ptx_batches, ptx_loss
+from .rl.experience import RolloutSource, ptx_batches, ptx_loss, rl_records
 from .rl.losses import actor_loss, group_advantages
 from .rl.networks import ActorCritic, GenerationModel, Reference
 from .rl.rewards import kl_terms, make_scorers
 from .rl.run import frozen_policies, make_rl_engine, run_rl
-from .training.stage import open_stage, prepare_model
+from .training.stage import open_stage, open_tokenizer, prepare_model
 from .training.trained import TrainedRun
 
 # %% ../nbs/05_rlhf/515_grpo.ipynb #9216904e
@@ -102,10 +103,11 @@ def grpo_experience(model: ActorCritic,  # without a critic
                     settings: GRPOSettings,
                     gold: Callable | None = None,  # a second scorer, which only measures
                     generation_model: GenerationModel | None = None,  # the model that samples; None: the actor
+                    account: Account | None = None,  # of the records
                     ) -> RolloutSource:
     "The source of batches of a run without a critic."
     collector = GroupCollector(model, reference, scorer, tokenizer, settings, gold, generation_model)
-    return RolloutSource(collector, records, settings, ptx_batches(model.actor, tokenizer, settings))
+    return RolloutSource(collector, records, settings, ptx_batches(model.actor, tokenizer, settings), account)
 
 # %% ../nbs/05_rlhf/515_grpo.ipynb #1aa994d2
 def train(settings: GRPOSettings | None = None, callbacks: tuple = (), free: tuple = (), **given) -> TrainedRun:
@@ -116,12 +118,13 @@ def train(settings: GRPOSettings | None = None, callbacks: tuple = (), free: tup
     settings, folder, done = open_stage(GRPOSettings, settings, given, free)
     if done:
         return done
-    tokenizer, records = load_tokenizer(settings.model), open_records(settings.data, settings.seed)
+    account = Account()
+    tokenizer, records = open_tokenizer(settings), rl_records(settings, account)
     scorer, gold = make_scorers(settings, tokenizer)
     reference, copy = frozen_policies(settings)  # before ZeRO-3 shards what is opened
     actor = prepare_model(settings, lambda: load_model(settings.model))
     source = grpo_experience(ActorCritic(actor), Reference(actor, reference, settings.offload), scorer, tokenizer,
-                             records, settings, gold, GenerationModel(actor, copy))
+                             records, settings, gold, GenerationModel(actor, copy), account)
     return run_rl(settings, folder, source, grpo_loss(settings), make_rl_engine(settings, source), callbacks)
 
 

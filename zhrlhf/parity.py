@@ -60,7 +60,7 @@ def work_of(model: nn.Module, tokenizer, count: int = 40) -> tuple[list[Record],
     if window < 48:
         raise UserError(f"the model has {window} positions, and couplets need 48")
     records = [Record(upper, (Answer(lower, 1.0),)) for upper, lower in couplets]
-    rows = [row for _, row in best_answer_rows(model, tokenizer, records, min(128, window - ANSWER_TOKENS))]
+    rows = best_answer_rows(model, tokenizer, records, min(128, window - ANSWER_TOKENS))
     if unfit := [row for row in rows if isinstance(row, str)]:
         raise UserError(f"the couplets do not fit this model: {unfit[0]}")
     pairs = [(upper, couplets[(n + k) % count][1]) for n, (upper, _) in enumerate(couplets) for k in range(4)]

@@ -68,18 +68,19 @@ from collections.abc import Callable, Sequence
 
 from .base.devices import pick_device
 from .base.errors import run_main
-from .data.records import Record, open_records
-from .families import load_model, load_reward_model, load_tokenizer
+from .data.account import Account
+from .data.records import Record
+from .families import load_model, load_reward_model
 from .models.heads import init_score_head
 from .models.registry import freeze
 from .rl.collector import RolloutCollector
-from .rl.experience import RolloutSource, ptx_batches, ptx_loss
+from .rl.experience import RolloutSource, ptx_batches, ptx_loss, rl_records
 from .rl.losses import actor_loss, gae, value_loss, whiten
 from .rl.networks import ActorCritic, GenerationModel, Reference, critic_sharing_weights
 from .rl.rewards import kl_terms, make_scorers, token_rewards
 from .rl.rollouts import response_values
 from .rl.run import frozen_policies, make_rl_engine, run_rl
-from .training.stage import open_stage, prepare_model
+from .training.stage import open_stage, open_tokenizer, prepare_model
 from .training.trained import TrainedRun
 
 # %% ../nbs/05_rlhf/512_ppo.ipynb #70d5ed9e
@@ -129,10 +130,11 @@ def ppo_experience(model: ActorCritic,
                    settings: PPOSettings,
                    gold: Callable | None = None,  # a second scorer, which only measures
                    generation_model: GenerationModel | None = None,  # the model that samples; None: the actor
+                   account: Account | None = None,  # of the records
                    ) -> RolloutSource:
     "The source of batches of a PPO run: an iterable of optimizer steps, sampled from `model.actor` as it learns."
     collector = CriticCollector(model, reference, scorer, tokenizer, settings, gold, generation_model)
-    source = RolloutSource(collector, records, settings, ptx_batches(model.actor, tokenizer, settings))
+    source = RolloutSource(collector, records, settings, ptx_batches(model.actor, tokenizer, settings), account)
     source.critic_warmup = settings.critic_warmup
     return source
 
@@ -176,12 +178,13 @@ def train(settings: PPOSettings | None = None, callbacks: tuple = (), free: tupl
     settings, folder, done = open_stage(PPOSettings, settings, given, free)
     if done:
         return done
-    tokenizer, records = load_tokenizer(settings.model), open_records(settings.data, settings.seed)
+    account = Account()
+    tokenizer, records = open_tokenizer(settings), rl_records(settings, account)
     scorer, gold = make_scorers(settings, tokenizer)
     reference, copy = frozen_policies(settings)  # before ZeRO-3 shards what is opened
     actor, critic = open_networks(settings)
     source = ppo_experience(ActorCritic(actor, critic), Reference(actor, reference, settings.offload), scorer,
-                            tokenizer, records, settings, gold, GenerationModel(actor, copy))
+                            tokenizer, records, settings, gold, GenerationModel(actor, copy), account)
     engine = make_rl_engine(settings, source, critic=settings.critic_learning_rate)
     return run_rl(settings, folder, source, ppo_loss(settings), engine, callbacks)
 

@@ -11,15 +11,16 @@ __all__ = ['RewardSettings', 'pair_loss', 'rows_and_mask', 'scores_so_far', 'div
 from dataclasses import dataclass
 
 from .base.settings import answer_help, opt, parse
-from .training.settings import TrainingSettings
+from .training.settings import PromptSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
-class RewardSettings(TrainingSettings):
+class RewardSettings(PromptSettings, TrainingSettings):
     "Reward model from ranked answers."
     model: str = opt("", "folder of the SFT model to start from")
-    data: str = opt("couplets:train", "records with two or more scored answers: a JSON-lines file, or couplets:train")
-    eval_data: str = opt("couplets:dev", "held-out records")
+    data: str = opt("couplets:train", "records with two or more scored answers: a file or folder of rows, or "
+                    "couplets:train")
+    eval_data: str = opt("", "held-out records; default: couplets:dev, or a share of the file --data")
     freeze: float = opt(0.7, "share of the transformer blocks, from the bottom, that is not trained (the embeddings "
                         "with them)")
     per_device_train_batch_size: int = opt(96, "pairs in one micro-batch")
@@ -31,6 +32,7 @@ class RewardSettings(TrainingSettings):
     by_prompt: bool = opt(False, "all pairs of a prompt in one step, each answer read once; batch sizes then count "
                           "prompts")
     least = TrainingSettings.least | {"margin": 0, "center_rewards_coefficient": 0}
+    choices = TrainingSettings.choices | PromptSettings.choices
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #8c1ea5fd
 #| eval: false
@@ -51,10 +53,9 @@ from .base.distributed import is_main_process
 from .base.errors import UserError, run_main
 from .base.files import write_json
 from .data.batches import Example
-from .data.prompts import end_id
-from .data.records import Record, open_records
+from .data.records import Record
 from .evals.metrics import calibration, paired_accuracy
-from .families import load_reward_model, load_tokenizer
+from .families import load_reward_model
 from .models.examples import answer_examples, pair_rows
 from .models.heads import (SHIFT, eval_mode, init_score_head, last_real_index, last_scores, score_shift,
                                  token_scores)
@@ -62,7 +63,7 @@ from .models.registry import blocks_of
 from .rl.preferences import load_pairs, preference_batches, row_builder
 from .training.callbacks import evaluate_model
 from .training.deepspeed_engine import gathered
-from .training.stage import close_stage, open_stage, prepare_model, run_training, save_trained
+from .training.stage import close_stage, open_stage, open_tokenizer, prepare_model, run_training, save_trained
 from .training.trained import TrainedRun
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #f97f8dd6
@@ -132,7 +133,7 @@ def score_records(model: nn.Module, tokenizer, records: list[Record], answers: l
     if len(records) != len(answers):
         raise UserError(f"{len(records)} prompts and {len(answers)} answers: give one answer for each")
     rows = answer_examples(model, tokenizer, records, answers, max_length)
-    cut = [n for n, row in enumerate(rows, 1) if row is None or row.input_ids[-1] != end_id(tokenizer)]
+    cut = [n for n, row in enumerate(rows, 1) if row is None]
     if cut:
         raise UserError(f"record {cut[0]}: the answer does not fit {max_length} tokens with its end; raise the "
                         f"maximal length")
@@ -174,16 +175,13 @@ def pair_metrics(model: nn.Module, tokenizer, records: list[Record], max_length:
     """How a model ranks the pairs of records: by kind of data (`pairs`) and by margin between the labelled scores
     (`margins`) accuracy, interval, ties, n, mean margin of the model and the accuracy of "the longer answer wins"; and
     the calibration over all pairs."""
-    numbered = pair_rows(model, tokenizer, records, max_length)
-    labelled = [margin for r in records for margin in r.label_margins() or [None]]
-    rows = [(n, margin, pair) for (n, pair), margin in zip(numbered, labelled, strict=True)
-            if not isinstance(pair, str)]
+    rows = pair_rows(model, tokenizer, records, max_length)
     if not rows:
         raise UserError(f"no record has two answers of different score that fit {max_length} tokens")
     owners, labelled, pairs = zip(*rows)
     margins, owners = score_margins(model, tokenizer, pairs), np.array(owners)
     longer = torch.tensor([float(len(c) - len(r)) for c, r in pairs])
-    kinds = np.array([records[n - 1].data_type or "unnamed" for n in owners])
+    kinds = np.array([records[n].data_type or "unnamed" for n in owners])
 
     def figures(chosen):
         return {**paired_accuracy(margins[chosen], owners[chosen]), "margin": margins[chosen].mean().item(),
@@ -199,7 +197,8 @@ def demonstration_rows(model: nn.Module, tokenizer, records: list[Record], max_l
                        most: int = 2000) -> list[Example]:
     "The rows of the first `most` best answers that fit, on which the scores are normalised."
     records = [r for r in records if r.answers][:most]
-    return [row for row in answer_examples(model, tokenizer, records, [r.best() for r in records], max_length) if row]
+    rows = answer_examples(model, tokenizer, records, [r.answers[0].answer for r in records], max_length)
+    return [row for row in rows if row]
 
 
 def load_with_new_head(folder: str) -> nn.Module:
@@ -225,13 +224,12 @@ def train(settings: RewardSettings | None = None, callbacks: tuple = (), free: t
     settings, folder, done = open_stage(RewardSettings, settings, given, free)
     if done:
         return done
-    tokenizer = load_tokenizer(settings.model)
+    tokenizer = open_tokenizer(settings)
     model = prepare_model(settings, lambda: load_with_new_head(settings.model))
-    pairs = load_pairs(model, tokenizer, settings.data, settings)
-    held_out = [pair for group in load_pairs(model, tokenizer, settings.eval_data, settings, shown=())
-                for pair in group]
-    demonstrations = demonstration_rows(model, tokenizer, open_records(settings.data, settings.seed),
-                                        settings.max_length)
+    pairs, records, account = load_pairs(model, tokenizer, settings)
+    held_groups, held_records, held = load_pairs(model, tokenizer, settings, evaluation=True)
+    held_out = [pair for group in held_groups for pair in group]
+    demonstrations = demonstration_rows(model, tokenizer, records, settings.max_length)
     loss = partial(pair_loss, margin=settings.margin, center=settings.center_rewards_coefficient,
                    token_wise=settings.token_wise)
     run, measured = run_training(settings, folder, model, preference_batches(model, tokenizer, pairs, settings), loss,
@@ -239,12 +237,11 @@ def train(settings: RewardSettings | None = None, callbacks: tuple = (), free: t
     shift = evaluate_model(run, lambda m: center_scores(m, tokenizer, demonstrations))
     save_trained(folder, model, tokenizer)
     frozen = sum(not any(p.requires_grad for p in block.parameters()) for block in blocks_of(model))
-    table = evaluate_model(run, lambda m: pair_metrics(m, tokenizer, open_records(settings.eval_data, settings.seed),
-                                                       settings.max_length))
+    table = evaluate_model(run, lambda m: pair_metrics(m, tokenizer, held_records, settings.max_length))
     if is_main_process():
         write_json(folder / "pairs.json", table)
     return close_stage(folder, {"steps": run.step, "pairs": sum(map(len, pairs)), "frozen_blocks": frozen,
-                                "shift": shift, **{f"eval_{k}": v for k, v in measured.items()}})
+                                "shift": shift, **{f"eval_{k}": v for k, v in measured.items()}}, [account, held])
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -9,15 +9,15 @@ __all__ = ['SFTSettings', 'best_answers', 'sample_table', 'SampleWriter', 'answe
 from dataclasses import dataclass
 
 from .base.settings import answer_help, opt, parse
-from .training.settings import TrainingSettings
+from .training.settings import PromptSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
-class SFTSettings(TrainingSettings):
+class SFTSettings(PromptSettings, TrainingSettings):
     "Supervised fine-tuning on the best answer of each record."
     model: str = opt("", "folder of the pretrained model")
-    data: str = opt("couplets:train", "records: a JSON-lines file, or couplets:train")
-    eval_data: str = opt("couplets:dev", "held-out records")
+    data: str = opt("couplets:train", "records: a file or folder of rows, or couplets:train")
+    eval_data: str = opt("", "held-out records; default: couplets:dev, or a share of the file --data")
     completion_only_loss: bool = opt(True, "learn the answers alone; otherwise prompts too, which only decoders can")
     sample_steps: int = opt(0, "answer some held-out prompts every N steps and at the end, and compare with "
                             "their references in samples.html; 0: never")
@@ -27,6 +27,7 @@ class SFTSettings(TrainingSettings):
     per_device_train_batch_size: int = opt(64, "rows in one micro-batch; with --packing, packed rows")
     learning_rate: float = opt(2e-3, "peak learning rate of AdamW")
     least = TrainingSettings.least | {"sample_steps": 0, "samples": 1}
+    choices = TrainingSettings.choices | PromptSettings.choices
 
 # %% ../nbs/04_training/410_sft.ipynb #9354c5ed
 #| eval: false
@@ -44,9 +45,11 @@ from .base.errors import UserError, run_main
 from .base.files import read_jsonl, write_jsonl, write_text
 from .base.plots import Html, html_page, html_table
 from .data.batches import Batches, Example, bucketed_batches, packed_batches, sorted_batches
-from .data.records import Record, open_records
+from .data.account import Account
+from .data.records import Record
+from .data.sources import evaluation_records, training_records
 from .evals.metrics import bleu, rouge_l
-from .families import load_model, load_tokenizer
+from .families import load_model
 from .generate import generate
 from .models.examples import best_answer_rows
 from .models.heads import lm_loss, perplexity
@@ -54,19 +57,20 @@ from .models.registry import family_of
 from .models.sampling import SAMPLING_PRESETS
 from .training.callbacks import evaluate_model, every
 from .training.loop import Run
-from .training.stage import (RowTally, close_stage, filter_usable, open_stage, prepare_model,
-                                   print_dataset_summary, run_training, save_trained, tokenized_rows)
+from .training.stage import (close_stage, layout_name, open_stage, open_tokenizer,
+                                   prepare_model, print_dataset_summary, run_training, save_trained, tokenized_rows)
 from .training.trained import TrainedRun
 
 # %% ../nbs/04_training/410_sft.ipynb #0441996d
-def best_answers(model: nn.Module, tokenizer, source: str | Path, max_length: int,
-                 seed: int = 0) -> tuple[list[Example], RowTally]:
-    "The rows of a record source with the best answers, and the `RowTally` of its records; no row at all is an error."
-    rows, tally = filter_usable(best_answer_rows(model, tokenizer, open_records(source, seed), max_length))
+def best_answers(model: nn.Module, tokenizer, records: list[Record], settings: SFTSettings,
+                 account: Account) -> list[Example]:
+    "The rows of the best answers of some records; no row at all is an error."
+    rows = best_answer_rows(model, tokenizer, records, settings.max_length, settings.truncation, account)
     if not rows:
-        raise UserError(f"{source}: none of {tally.total} records gives a row: {', '.join(tally.reasons)}; give other "
-                        f"data, or a larger --max-length")
-    return rows, tally
+        reasons = ", ".join(what for kind, what in account.notes if kind == "left out")
+        raise UserError(f"{account.source}: none of {account.rows:,} rows can be learnt: {reasons}; give other data, or "
+                        f"a larger --max-length")
+    return rows
 
 # %% ../nbs/04_training/410_sft.ipynb #a34af126
 def sample_table(rows: list[dict]) -> Html:
@@ -98,26 +102,27 @@ class SampleWriter:
             write_text(self.path.with_suffix(".html"), html_page("samples", sample_table(kept + rows)))
 
 # %% ../nbs/04_training/410_sft.ipynb #dbd82520
-def answer_batches(model: nn.Module, tokenizer, settings: SFTSettings) -> tuple[Batches, int]:
-    "Batches of the best answers of a record source, in buckets or packed, and the number of rows; prints a summary."
-    family, tallies = family_of(model), []
+def answer_batches(model: nn.Module, tokenizer, settings: SFTSettings) -> tuple[Batches, Account]:
+    "Batches of the best answers of a record source, in buckets or packed, and the account of its rows."
+    family = family_of(model)
     if settings.packing and not family.packs:
         raise UserError(f"--packing: rows of {family.name} cannot share a row; leave it out")
     if not settings.completion_only_loss and not family.packs:
         raise UserError(f"--no-completion-only-loss: {family.name} reads prompts in both directions and would only "
                         f"learn to copy; leave it out")
 
-    def make():
-        rows, tally = best_answers(model, tokenizer, settings.data, settings.max_length, settings.seed)
-        tallies.append(tally)
+    def make(account):
+        records = training_records(settings.data, settings.eval_data, settings.val_size, settings.seed, account)
+        rows = best_answers(model, tokenizer, records, settings, account)
         return rows if settings.completion_only_loss else [Example(row.input_ids, row.input_ids) for row in rows]
-    layout = ["best answers", repr(family.template(tokenizer)), settings.seed, settings.completion_only_loss]
-    rows = tokenized_rows(settings, settings.data, tokenizer, layout, make)
-    print_dataset_summary(settings.data, tokenizer, rows, *tallies)
+    layout = ["best answers", repr(family.template(tokenizer)), settings.seed, settings.completion_only_loss,
+              settings.truncation, str(settings.eval_data) or settings.val_size]
+    rows, account = tokenized_rows(settings, settings.data, tokenizer, layout, make)
+    print_dataset_summary(account, tokenizer, rows, "sft", layout_name(model, tokenizer))
     share = (settings.rows_per_step, settings.seed, settings.per_device_train_batch_size)
     if settings.packing:
-        return packed_batches(rows, tokenizer.pad_token_id, settings.max_length, *share), len(rows)
-    return bucketed_batches(rows, tokenizer.pad_token_id, *share), len(rows)
+        return packed_batches(rows, tokenizer.pad_token_id, settings.max_length, *share), account
+    return bucketed_batches(rows, tokenizer.pad_token_id, *share), account
 
 # %% ../nbs/04_training/410_sft.ipynb #5fbbab53
 def train(settings: SFTSettings | None = None, callbacks: tuple = (), free: tuple = (), **given) -> TrainedRun:
@@ -127,19 +132,21 @@ def train(settings: SFTSettings | None = None, callbacks: tuple = (), free: tupl
     settings, folder, done = open_stage(SFTSettings, settings, given, free)
     if done:
         return done
-    tokenizer, model = load_tokenizer(settings.model), prepare_model(settings, lambda: load_model(settings.model))
-    batches, rows = answer_batches(model, tokenizer, settings)
-    eval_rows, tally = best_answers(model, tokenizer, settings.eval_data, settings.max_length)
-    print_dataset_summary(settings.eval_data, tokenizer, eval_rows, tally, shown=())
+    tokenizer, model = open_tokenizer(settings), prepare_model(settings, lambda: load_model(settings.model))
+    batches, account = answer_batches(model, tokenizer, settings)
+    held = Account()
+    records = evaluation_records(settings.data, settings.eval_data, settings.val_size, settings.seed, held)
+    eval_rows = best_answers(model, tokenizer, records, settings, held)
+    print_dataset_summary(held, tokenizer, eval_rows, "evaluation", shown=())
     held_out = sorted_batches(eval_rows, tokenizer.pad_token_id)
-    asked = [r for r in open_records(settings.eval_data) if r.answers and r.best()][:settings.samples]
-    samples = every(settings.sample_steps, SampleWriter(tokenizer, asked, folder / "samples.jsonl"))
+    samples = every(settings.sample_steps, SampleWriter(tokenizer, [r for r in records if r.best()][:settings.samples],
+                                                        folder / "samples.jsonl"))
     run, measured = run_training(settings, folder, model, batches, lm_loss, lambda m: perplexity(m, held_out),
                                  [samples, *callbacks])
     save_trained(folder, model, tokenizer)
     sampled = {name.split("/")[1]: value for name, value in run.metrics.items() if name.startswith("samples/")}
-    return close_stage(folder, {"steps": run.step, "rows": rows, "eval_loss": measured["loss"],
-                                "perplexity": measured["perplexity"], **sampled})
+    return close_stage(folder, {"steps": run.step, "rows": account.examples, "eval_loss": measured["loss"],
+                                "perplexity": measured["perplexity"], **sampled}, [account, held])
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -48,7 +48,8 @@ from .base.files import read_json, write_json, write_text
 from .base.runs import open_run, versions
 from .data import couplets
 from .data.batches import sorted_batches
-from .data.records import Answer, Record, couplet_records, write_records
+from .data.records import Answer, Record, write_records
+from .data.sources import couplet_records
 from .evals.metrics import wilson
 from .families import load_model, load_reward_model, load_tokenizer
 from .generate import generate

@@ -143,7 +143,7 @@ def _entity(found):
 
 MENDS = (  # what is mended, in this order: (what to call it, pattern, replacement)
     ("HTML entities decoded", ENTITY, _entity),
-    ("", re.compile("\r\n?"), "\n"),
+    ("", re.compile("\r\r?\n?"), "\n"),  # \r\r: one break that was doubled
     ("line separators made line feeds", re.compile("[\x0b\x0c\x85\u2028\u2029]"), "\n"),
     ("", PAIR, _joined),
     ("half surrogate pairs removed", HALF, ""),
@@ -153,6 +153,13 @@ MENDS = (  # what is mended, in this order: (what to call it, pattern, replaceme
     ("control characters removed", re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]"), ""),
     ("", re.compile("\xa0"), " "))
 
+# %% ../../nbs/09_corpora/903_decoding.ipynb #c5fdf04d
+def _stripped(text):
+    "A text without blanks at its ends; its first line stays indented if a later one is indented as much."
+    bare = text.strip()
+    indent = text[:len(text) - len(text.lstrip())].rpartition("\n")[2]
+    return indent + bare if indent and f"\n{indent}" in bare else bare
+
 
 def clean_text(text, found=None):
     "A text without dirt and without blanks at its ends; the set `found` gets the names of what was mended."
@@ -161,4 +168,4 @@ def clean_text(text, found=None):
             text, old = pattern.sub(new, text), text
             if kind and text != old and found is not None:
                 found.add(kind)
-    return text.strip()
+    return _stripped(text)

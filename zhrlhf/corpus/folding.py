@@ -136,8 +136,9 @@ def by_place(where):
 
 
 def spelling(item):
-    "Sort key of items with the same prompt: the one with the fewest blanks is taken."
-    return sum(len(text) for _, text in item.segments), item
+    "Sort key of items with the same prompt: the one with the most line breaks, then the fewest blanks, is taken."
+    texts = [text for _, text in item.segments]
+    return -sum(text.count("\n") for text in texts), sum(map(len, texts)), item
 
 
 def says_nothing(answer, item):
@@ -169,19 +170,20 @@ class Unit:
         # duplicates have a say in the spelling, or the first one to come would decide it
         self.item = min(self.item or item, item, key=spelling)
         for same, text, score in answers:
-            self._answers[same] = min(self._answers.get(same, (-score, len(text), text)), (-score, len(text), text))
+            rank = -score, -text.count("\n"), len(text), text
+            self._answers[same] = min(self._answers.get(same, rank), rank)
         if len(self._answers) > 2 * MOST:
             self._answers, self._many = dict(self._best()), True
 
     def _best(self):
         "The best answers: by score, then the longest, as the older files have it."
-        return sorted(self._answers.items(), key=lambda entry: (entry[1][0], -entry[1][1], entry[1][2]))[:MOST]
+        return sorted(self._answers.items(), key=lambda entry: (entry[1][0], -entry[1][2], entry[1][3]))[:MOST]
 
     def close(self, tally, drop_low_information):
         "Makes the joined item; False, with all rows counted, if it holds no answer that says something."
         if self._many or len(self._answers) > MOST:
             tally.note(f"only the best {MOST} answers of a prompt kept", self.item.where)
-        answers = [(text, -score) for _, (score, _, text) in self._best()]
+        answers = [(text, -score) for _, (score, _, _, text) in self._best()]
         nothing = {text: says_nothing(text, self.item) for text, _ in answers if drop_low_information}
         best = max((score for text, score in answers if not nothing.get(text)), default=None)
         if best is None:
@@ -304,15 +306,15 @@ def texts_of(item):
 # %% ../../nbs/09_corpora/909_folding.ipynb #6f72b72a
 def measure(record, own, count):
     "Counts the figures of one record for the report; `own` of its answers are not drawn."
-    scores = [answer["score"] for answer in record["answers"]]
+    scores, best = [answer["score"] for answer in record["answers"]], record["answers"][0]["answer"]
     count("splits", record["split"])
     count("records", "all")
-    count("records", "sft", scores[0] > 0)
+    count("records", "sft", scores[0] > 0 and bool(best.strip()))  # what SFT learns from
     count("pairs", "staircase", len(staircase(scores)))
     count("pairs", "all ordered", ordered_pairs(scores))
     count("negatives", "own answers", own)
     count("prompt", len(record["prompt"]))
-    count("answer", len(record["answers"][0]["answer"]))
+    count("answer", len(best))
 
 
 ORDERED = struct.Struct("<QB")  # hash and split of a record, beside its line

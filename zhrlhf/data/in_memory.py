@@ -8,11 +8,12 @@ __all__ = ['is_file', 'as_rows', 'as_records']
 # %% ../../nbs/02_data/210_in_memory.ipynb #830d23ec
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..base.errors import UserError
-from .records import Record, parse_record
+from .records import Record, parse_record, record_dict
 
 # %% ../../nbs/02_data/210_in_memory.ipynb #65df2e5f
 def is_file(source: Any) -> bool:
@@ -40,7 +41,7 @@ def _as_row(item, number, text_field):
     "One row as a dict of what JSON knows"
     if isinstance(item, (list, tuple)):
         item = {"messages": list(item)}
-    row = item.to_dict() if isinstance(item, Record) else {text_field: item} if isinstance(item, str) else item
+    row = record_dict(item) if isinstance(item, Record) else {text_field: item} if isinstance(item, str) else item
     if not isinstance(row, dict):
         raise UserError(f"row {number}: a Record, a dict, a list of messages or a text is needed, got "
                         f"{type(item).__name__}")
@@ -59,4 +60,4 @@ def as_records(source: Iterable, prefix: str = "") -> list[Record]:
         source = as_rows(source)
     records = [item if isinstance(item, Record) else parse_record(row, f"prompt {number}")
                for number, (item, row) in enumerate(zip(source, as_rows(source)), 1)]
-    return [Record(r.prompt, r.answers, r.prefix or prefix, r.system, r.data_type) for r in records]
+    return [replace(r, prefix=r.prefix or prefix) for r in records]

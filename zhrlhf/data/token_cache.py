@@ -23,6 +23,7 @@ from ..base.errors import UserError
 from ..base.files import atomic_folder, read_json, write_json
 from . import couplets
 from .batches import Example, IGNORE
+from .row_files import content_files
 
 # %% ../../nbs/10_tools/1008_token_cache.ipynb #14f4508b
 FORMAT = 1                                        # part of every key: another format, another folder
@@ -111,7 +112,10 @@ def write_rows(folder: Path, examples: Iterable[Example]) -> int:
 
 # %% ../../nbs/10_tools/1008_token_cache.ipynb #f18dbbb9
 class TokenRows(Sequence):
-    "The examples in the three files of a folder, memory-mapped and read-only; a row is read when it is indexed."
+    """The examples in the three files of a folder, memory-mapped and read-only; a row is read when it is indexed.
+
+    `about`: what was recorded about the rows when they were made."""
+    about: dict = {}
 
     def __init__(self, folder: str | Path):
         self.name = Path(folder).name  # in a cache: the hash of what the rows were made of
@@ -140,14 +144,17 @@ class TokenRows(Sequence):
 
 # %% ../../nbs/10_tools/1008_token_cache.ipynb #372faeeb
 def content_key(source: str | Path) -> str:
-    """A key of what `source` holds: the sha256 and the suffix of a file, or the sha256 of name and rows of an embedded
-    split such as `poems:train`."""
+    """A key of what `source` holds: the sha256 and the suffix of a file (of a folder: of its files), or the sha256 of
+    name and rows of an embedded split such as `poems:train`."""
     name, _, split = str(source).partition(":")
     if name in ("poems", "couplets"):
         return hashlib.sha256(f"{source}\n{couplets.read_table(name, split)}".encode()).hexdigest()
+    digests = []
     try:
-        with open(source, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() + Path(source).suffix
+        for path in content_files(source) if Path(source).is_dir() else [Path(source)]:
+            with open(path, "rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest() + path.suffix)
+        return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()
         raise UserError(f"{source}: cannot be read, {reason}; give a file, poems:train or couplets:train") from None
@@ -193,29 +200,37 @@ def _opened(path, parts):
     "The rows in the folder `path`, or None if it does not hold a complete cache of these parts."
     try:
         meta = read_json(path / "meta.json")
-        complete = isinstance(meta, dict) and meta.items() >= _meta(path, parts).items()
-        return TokenRows(path) if complete else None
-    except (UserError, OSError, ValueError):  # no such file, no JSON, no array
+        if not (isinstance(meta, dict) and meta.items() >= _meta(path, parts).items()):
+            return None
+        rows = TokenRows(path)
+        rows.about = meta["about"]
+        return rows
+    except (UserError, OSError, ValueError, KeyError):  # no such file, no JSON, no array, an older cache
         return None
 
 # %% ../../nbs/10_tools/1008_token_cache.ipynb #1dcece90
-def _build(path, parts, make):
-    "Streams the examples of `make()` into the folder `path`; returns the rows."
+def _build(path, parts, make, about):
+    "Streams the examples of `make()` into the folder `path`; returns the rows, with what `about()` says of them then."
     rows = None
     try:
         with atomic_folder(path) as new:
             if not write_rows(new, make()):
                 raise UserError("no usable example to tokenise; check the data file and the maximal length")
             rows = TokenRows(new)
-            write_json(new / "meta.json", _meta(new, parts) | {"rows": len(rows), "tokens": rows.tokens})
+            rows.about = about()
+            write_json(new / "meta.json", _meta(new, parts) | {"rows": len(rows), "tokens": rows.tokens,
+                                                               "about": rows.about})
     except OSError as error:
         if rows is None or error.errno not in OVERTAKEN_ERRORS:
             raise
     return rows
 
 # %% ../../nbs/10_tools/1008_token_cache.ipynb #bf0ec251
-def cached_rows(folder: str | Path, parts: dict, make: Callable[[], Iterable[Example]]) -> TokenRows:
-    "`TokenRows` of the examples that `make()` yields, built once in `folder`; `parts`: a dict of strings and numbers."
+def cached_rows(folder: str | Path, parts: dict, make: Callable[[], Iterable[Example]],
+                about: Callable[[], dict] = dict) -> TokenRows:
+    """`TokenRows` of the examples that `make()` yields, built once in `folder`; `parts`: a dict of strings and numbers.
+
+    `about()` is called after the last row; what it returns is kept beside the rows, as their `about`."""
     parts = json.loads(_canonical(parts))  # in the form in which they are read back
     key = hashlib.sha256(_canonical({"format": FORMAT, "parts": parts}).encode()).hexdigest()
     path = Path(folder) / key[:16]
@@ -224,6 +239,6 @@ def cached_rows(folder: str | Path, parts: dict, make: Callable[[], Iterable[Exa
     if rows is None:
         if exists:
             warnings.warn(f"{path}: a damaged token cache; the text is tokenised again", stacklevel=2)
-        rows = _build(path, parts, make)
+        rows = _build(path, parts, make, about)
         rows.name = path.name  # it was built under a temporary name
     return rows

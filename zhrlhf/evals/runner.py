@@ -24,7 +24,7 @@ from .metrics import cmrc_scores, compared_by, score_line
 from .tasks import Dataset, Fit, Task, choices_of, fitted, item_prompt, item_requests, neutral_of
 from ..models.examples import encode
 from ..models.heads import eval_mode
-from ..models.sampling import Sampling, answer_text, decode_steps, packed_weights
+from ..models.sampling import Sampling, answer_text, decode_steps, end_ids, packed_weights
 
 # %% ../../nbs/07_evaluation/706_runner.ipynb #2078dc20
 SPLIT_RULE = "prefix"
@@ -145,7 +145,8 @@ def write_answers(evaluated: EvaluatedModel, rows: list[tuple[int, ...]], max_ne
             examples = [Example(rows[i], rows[i]) for i in some]
             batch = collate(examples, evaluated.tokenizer.pad_token_id or 0, side="left")
             written = []
-            for new in decode_steps(evaluated.model, to_device(batch, device), greedy):
+            for new in decode_steps(evaluated.model, to_device(batch, device), greedy,
+                                    ends=end_ids(evaluated.model, evaluated.tokenizer)):
                 written.append(new.tolist())
                 lines = [first_line(evaluated.tokenizer, ids) for ids in zip(*written)]
                 if all(ended for _, ended in lines):

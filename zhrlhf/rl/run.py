@@ -13,7 +13,7 @@ from torch import nn
 
 from ..base.devices import pick_device
 from ..base.distributed import is_main_process
-from ..data.records import open_records
+from ..data.sources import evaluation_records
 from ..families import load_model
 from .experience import RolloutSource
 from .monitor import DashboardPlot, RunMonitor
@@ -22,7 +22,7 @@ from .samples import SampleTable
 from ..training.callbacks import every, read_metrics
 from ..training.checkpointing import fit_in_folder
 from ..training.deepspeed_engine import read_deepspeed_config, zero_stage
-from ..training.stage import close_stage, make_engine, save_trained
+from ..training.stage import close_stage, layout_name, make_engine, print_dataset_summary, save_trained
 from ..training.trained import TrainedRun
 
 # %% ../../nbs/05_rlhf/511_run.ipynb #df086ce8
@@ -49,8 +49,8 @@ def rl_callbacks(settings, folder: Path, source: RolloutSource, callbacks: Itera
     "The callbacks of a run, in order: the source's, the table of samples, the monitor, `callbacks`, the dashboard."
     attached = [source.observe]
     if settings.sample_updates:
-        table = SampleTable(source.collector, open_records(settings.eval_data, settings.seed)[:settings.samples],
-                            folder / "samples.jsonl")
+        records = evaluation_records(settings.data, settings.eval_data, settings.val_size, settings.seed)
+        table = SampleTable(source.collector, records[:settings.samples], folder / "samples.jsonl")
 
         def sample(run):
             if source.savable and (source.update % settings.sample_updates == 0 or source.update == settings.updates):
@@ -74,6 +74,8 @@ def run_rl(
     """Trains in a run folder until all updates are done, saves the actor, its average and the critic as ordinary model
     folders, and closes the stage with its report."""
     model, tokenizer = source.collector.model, source.collector.tokenizer
+    print_dataset_summary(source.account, tokenizer, [example for _, example in source.prompts.items[:2]], "prompts",
+                          layout_name(model.actor, tokenizer))
     source.ema = EMA(model.actor, settings.ema_decay) if settings.ema_decay else None
     run = fit_in_folder(folder, model, source, loss_fn, engine, settings.updates * settings.steps_per_update,
                         rl_callbacks(settings, folder, source, callbacks), shown=("score", "kl"),
@@ -84,7 +86,7 @@ def run_rl(
             save_trained(folder, model.actor, tokenizer, "ema", "ema-adapter")
     if model.critic is not None:
         save_trained(folder, model.critic, tokenizer, "critic")
-    return close_stage(folder, {"steps": run.step, "updates": source.update, **last_update(folder)})
+    return close_stage(folder, {"steps": run.step, "updates": source.update, **last_update(folder)}, [source.account])
 
 # %% ../../nbs/05_rlhf/511_run.ipynb #fa71d9aa
 def last_update(folder: Path) -> dict[str, float]:

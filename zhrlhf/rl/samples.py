@@ -14,7 +14,7 @@ from ..base.distributed import is_main_process
 from ..base.files import read_jsonl, write_jsonl, write_text
 from ..base.plots import Html, html_page, html_table
 from ..data.records import Record
-from ..models.examples import prompt_examples
+from ..models.examples import prompt_rows
 from ..models.heads import eval_mode
 from ..models.sampling import Sampling
 from .collector import RolloutModels
@@ -26,9 +26,9 @@ class SampleTable:
     two files: `path` (JSON lines), and an HTML page beside it."""
 
     def __init__(self, collector: RolloutModels, records: list[Record], path: Path):
-        self.collector, self.records, self.path, self.reference = collector, records, path, None
-        self.examples = prompt_examples(collector.model.actor, collector.tokenizer, records,
-                                        collector.settings.max_prompt_length)
+        self.collector, self.path, self.reference, s = collector, path, None, collector.settings
+        rows = prompt_rows(collector.model.actor, collector.tokenizer, records, s.max_prompt_length, s.truncation)
+        self.records, self.examples = [record for record, _ in rows], [example for _, example in rows]
 
     @torch.no_grad()
     def __call__(self, run) -> None:

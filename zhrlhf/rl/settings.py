@@ -11,24 +11,25 @@ from typing import ClassVar
 
 from ..base.errors import UserError
 from ..base.settings import opt
-from ..training.settings import LoraSettings
+from ..training.settings import PromptSettings, RowSettings
 
 # %% ../../nbs/05_rlhf/507_rl_settings.ipynb #e1f1cfcf
 @dataclass(frozen=True)
-class SamplingSettings(LoraSettings):
+class SamplingSettings(PromptSettings, RowSettings):
     """Which prompts are answered, and how.
 
     The most tokens of a response are an option of each stage, under a name of its own; shared code reads them as
     `response_length`, and `length_option` is what error lines call a prompt with its answer."""
     model: str = opt("", "folder of the SFT model (TRL: sft_model_path): start of the actor, and the reference")
-    data: str = opt("couplets:train", "records whose prompts are answered: a JSON-lines file, or couplets:train")
+    data: str = opt("couplets:train", "records whose prompts are answered: a file or folder of rows, or couplets:train")
     updates: int = opt(60, "rollouts in the whole run; TRL's total_episodes is updates × rollout_batch_size")
     rollout_batch_size: int = opt(192, "answers in one rollout, of all processes")
     local_rollout_forward_batch_size: int = opt(0, "answers of a process that are sampled and scored at a time; 0: all")
-    max_prompt_length: int = opt(192, "tokens of a prompt; longer ones are cut at their beginning")
+    max_prompt_length: int = opt(192, "tokens of a prompt; --truncation says what happens to longer ones")
     temperature: float = opt(1.0, "divides the logits of old, new and reference policy alike")
-    least = LoraSettings.least | {"updates": 1, "rollout_batch_size": 2, "local_rollout_forward_batch_size": 0,
-                                  "max_prompt_length": 4, "temperature": 1e-3}
+    least = RowSettings.least | {"updates": 1, "rollout_batch_size": 2, "local_rollout_forward_batch_size": 0,
+                                 "max_prompt_length": 4, "temperature": 1e-3}
+    choices = RowSettings.choices | PromptSettings.choices
 
     @property
     def max_length(self) -> int:
@@ -144,7 +145,8 @@ class PtxSettings(KLSettings):
 @dataclass(frozen=True)
 class RLSettings(PtxSettings):
     "The options of every stage that learns from its own answers, without the two that each stage names itself."
-    eval_data: str = opt("couplets:dev", "held-out records, for --sample-updates")
+    eval_data: str = opt("", "held-out records, for --sample-updates; default: couplets:dev, or a share of the file "
+                         "--data")
     sample_updates: int = opt(0, "answer held-out prompts every this many updates and show them in samples.html; 0: "
                               "never")
     samples: int = opt(8, "how many prompts --sample-updates answers")

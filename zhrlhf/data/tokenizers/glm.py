@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['BlankTokens', 'blank_positions', 'blank_mask', 'blank_targets', 'blank_inputs', 'choice_row', 'stack_choice_rows',
-           'BlankInputs', 'GLMChineseTokenizer']
+           'BlankInputs', 'LineBreaks', 'GLMChineseTokenizer']
 
 # %% ../../../nbs/02_data/206_glm_tokenizer.ipynb #7757be63
+import re
 from itertools import groupby
 
 from transformers.tokenization_utils_base import BatchEncoding
@@ -135,7 +136,21 @@ class BlankInputs(BlankTokens):
         return stack_choice_rows([choice_row(self, *triple) for triple in triples])
 
 # %% ../../../nbs/02_data/206_glm_tokenizer.ipynb #27636522
-class GLMChineseTokenizer(BlankInputs, PieceTokenizer):
+class LineBreaks:
+    "Line breaks as the piece `<n>`, for a vocabulary that has it."
+
+    def row_text(self, text: str) -> str:
+        """The text with each line break (`\\n` or `\\r\\n`) as `<n>`, one piece of a row; as it is without that piece.
+
+        A literal `<n>` is the same piece, as in the published code: `plain_text` makes a line break of it."""
+        return re.sub("\r?\n", "<n>", text) if "<n>" in self._piece_ids else text
+
+    def plain_text(self, text: str) -> str:
+        "A decoded text with each `<n>` as a line break; as it is if the vocabulary has no such piece."
+        return text.replace("<n>", "\n") if "<n>" in self._piece_ids else text
+
+
+class GLMChineseTokenizer(LineBreaks, BlankInputs, PieceTokenizer):
     "The tokenizer of GLM-350M-chinese and GLM-10B-chinese, with the inputs that fill a blank."
     vocab_files_names = {"vocab_file": "cog-pretrain.model"}
     truncation_side, strip_around_specials = "left", True
