@@ -41,7 +41,8 @@ from typing import TextIO
 from .base.devices import pick_device
 from .base.errors import UserError, run_main
 from .data.lengths import TokenRow
-from .data.records import Record, parse_record, without_turns
+from .data.forms import parse_record
+from .data.records import Record, without_turns
 from .families import load_model, load_tokenizer, model_folder
 from .generate import sampling_of, stream
 from .models.examples import layout_of, prompt_examples
@@ -59,7 +60,8 @@ def conversation_record(talk: "Talk", question: str) -> Record:
         (row,) = layout.rows([shorter], [()])
         if isinstance(row, TokenRow) and len(row.head) <= room:
             return shorter
-    why = row if isinstance(row, str) else f"its prompt alone has {len(row.head):,} tokens, {room:,} leave room for an answer"
+    width = 0 if isinstance(row, str) else len(row.head)
+    why = row if isinstance(row, str) else f"its prompt alone has {width:,} tokens, {room:,} leave room for an answer"
     raise UserError(f"the question cannot be asked: {why}; shorten it, or allow a longer --max-length")
 
 # %% ../nbs/04_training/408_chat.ipynb #bc64de25

@@ -49,7 +49,7 @@ from .families import load_model
 from .models.heads import eval_mode, label_logprobs
 from .models.lora import adapter_off, has_lora
 from .rl.preferences import load_pairs
-from .training.stage import close_stage, open_stage, open_tokenizer, prepare_model, run_training, save_trained
+from .training.stage import close_stage, open_stage, stage_tokenizer, prepare_model, run_training, save_trained
 from .training.trained import TrainedRun
 
 # %% ../nbs/05_rlhf/514_dpo.ipynb #f6ca4eca
@@ -109,12 +109,13 @@ def train(settings: DPOSettings | None = None, callbacks: tuple = (), free: tupl
     settings, folder, done = open_stage(DPOSettings, settings, given, free)
     if done:
         return done
-    tokenizer = open_tokenizer(settings)
+    tokenizer = stage_tokenizer(settings)
     model = prepare_model(settings, lambda: load_model(settings.model))
     reference = reference_for(model, settings)
     by_record, _, account = load_pairs(model, tokenizer, settings)
     held_groups, _, held = load_pairs(model, tokenizer, settings, evaluation=True)
-    groups, held_out = [[pair] for group in by_record for pair in group], [pair for group in held_groups for pair in group]
+    groups = [[pair] for group in by_record for pair in group]
+    held_out = [pair for group in held_groups for pair in group]
     batches = pair_batches(groups, partial(collate_groups, pad_id=tokenizer.pad_token_id), settings.rows_per_step,
                            settings.seed, settings.per_device_train_batch_size)
     loss = partial(dpo_loss, reference=reference, beta=settings.beta, label_smoothing=settings.label_smoothing)

@@ -45,8 +45,8 @@ class CheckSettings:
                              "model's family; or a file that holds a template")
     truncation: str = opt("delete", "what happens to a row that is too long: delete, left, right or raise")
     split_special_tokens: bool = opt(True, "special tokens that the data spell out are characters; otherwise tokens")
-    dataset_text_field: str = opt("", "pretrain: the field that holds the text; default: text, or title and content, or "
-                                  "prompt")
+    dataset_text_field: str = opt("", "pretrain: the field that holds the text; default: text, or title and content, "
+                                  "or prompt")
 
     def __post_init__(self):
         if self.stage not in ("pretrain", "sft", "reward", "dpo", "ppo", "grpo"):
@@ -231,8 +231,8 @@ def show_example(model: nn.Module, tokenizer, example: Example) -> tuple:
 # %% ../nbs/03_models/312_families.ipynb #34a8a1ad
 def check_data(source: str | Path, stage: str, model: nn.Module, tokenizer, max_length: int = 512,
                truncation: str = "delete", text_field: str = "") -> tuple[Account, list[Example]]:
-    """What a stage (pretrain, sft, reward, dpo, ppo or grpo) can use of a source: the account of its rows, and the token
-    rows, those of a pair one after the other."""
+    """What a stage (pretrain, sft, reward, dpo, ppo or grpo) can use of a source: the account of its rows, and the
+    token rows, those of a pair one after the other."""
     account = Account(str(source))
     if stage == "pretrain":
         texts = stream_texts(source, account, text_field)

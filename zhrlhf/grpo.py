@@ -60,7 +60,7 @@ from .rl.losses import actor_loss, group_advantages
 from .rl.networks import ActorCritic, GenerationModel, Reference
 from .rl.rewards import kl_terms, make_scorers
 from .rl.run import frozen_policies, make_rl_engine, run_rl
-from .training.stage import open_stage, open_tokenizer, prepare_model
+from .training.stage import open_stage, stage_tokenizer, prepare_model
 from .training.trained import TrainedRun
 
 # %% ../nbs/05_rlhf/515_grpo.ipynb #9216904e
@@ -119,7 +119,7 @@ def train(settings: GRPOSettings | None = None, callbacks: tuple = (), free: tup
     if done:
         return done
     account = Account()
-    tokenizer, records = open_tokenizer(settings), rl_records(settings, account)
+    tokenizer, records = stage_tokenizer(settings), rl_records(settings, account)
     scorer, gold = make_scorers(settings, tokenizer)
     reference, copy = frozen_policies(settings)  # before ZeRO-3 shards what is opened
     actor = prepare_model(settings, lambda: load_model(settings.model))

@@ -80,7 +80,7 @@ from .rl.networks import ActorCritic, GenerationModel, Reference, critic_sharing
 from .rl.rewards import kl_terms, make_scorers, token_rewards
 from .rl.rollouts import response_values
 from .rl.run import frozen_policies, make_rl_engine, run_rl
-from .training.stage import open_stage, open_tokenizer, prepare_model
+from .training.stage import open_stage, stage_tokenizer, prepare_model
 from .training.trained import TrainedRun
 
 # %% ../nbs/05_rlhf/512_ppo.ipynb #70d5ed9e
@@ -179,7 +179,7 @@ def train(settings: PPOSettings | None = None, callbacks: tuple = (), free: tupl
     if done:
         return done
     account = Account()
-    tokenizer, records = open_tokenizer(settings), rl_records(settings, account)
+    tokenizer, records = stage_tokenizer(settings), rl_records(settings, account)
     scorer, gold = make_scorers(settings, tokenizer)
     reference, copy = frozen_policies(settings)  # before ZeRO-3 shards what is opened
     actor, critic = open_networks(settings)

@@ -48,7 +48,7 @@ from .models.examples import blank_sampler, blanks_of, document_rows, text_examp
 from .models.heads import lm_loss, perplexity
 from .models.hub import MODEL_PRESETS
 from .models.registry import family_of
-from .training.stage import (close_stage, open_stage, open_tokenizer, prepare_model, print_dataset_summary,
+from .training.stage import (close_stage, open_stage, stage_tokenizer, prepare_model, print_dataset_summary,
                                    run_training, save_trained, tokenized_rows)
 from .training.trained import TrainedRun
 
@@ -57,7 +57,7 @@ def open_or_create(settings: PretrainSettings) -> tuple[nn.Module, Any]:
     """The model and the tokenizer: new ones, if the settings name a size that is not published (with the embedded
     tokenizer), otherwise saved ones."""
     name, new = settings.model, settings.model in MODEL_PRESETS and not MODEL_PRESETS[settings.model].hub
-    tokenizer = couplet_tokenizer() if new else open_tokenizer(settings)
+    tokenizer = couplet_tokenizer() if new else stage_tokenizer(settings)
     return prepare_model(settings, lambda: new_model(name, tokenizer) if new else load_model(name), new), tokenizer
 
 # %% ../nbs/04_training/409_pretrain.ipynb #d5d6ff33

@@ -63,7 +63,7 @@ from .models.registry import blocks_of
 from .rl.preferences import load_pairs, preference_batches, row_builder
 from .training.callbacks import evaluate_model
 from .training.deepspeed_engine import gathered
-from .training.stage import close_stage, open_stage, open_tokenizer, prepare_model, run_training, save_trained
+from .training.stage import close_stage, open_stage, stage_tokenizer, prepare_model, run_training, save_trained
 from .training.trained import TrainedRun
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #f97f8dd6
@@ -224,7 +224,7 @@ def train(settings: RewardSettings | None = None, callbacks: tuple = (), free: t
     settings, folder, done = open_stage(RewardSettings, settings, given, free)
     if done:
         return done
-    tokenizer = open_tokenizer(settings)
+    tokenizer = stage_tokenizer(settings)
     model = prepare_model(settings, lambda: load_with_new_head(settings.model))
     pairs, records, account = load_pairs(model, tokenizer, settings)
     held_groups, held_records, held = load_pairs(model, tokenizer, settings, evaluation=True)

@@ -57,7 +57,7 @@ from .models.registry import family_of
 from .models.sampling import SAMPLING_PRESETS
 from .training.callbacks import evaluate_model, every
 from .training.loop import Run
-from .training.stage import (close_stage, layout_name, open_stage, open_tokenizer,
+from .training.stage import (close_stage, layout_name, open_stage, stage_tokenizer,
                                    prepare_model, print_dataset_summary, run_training, save_trained, tokenized_rows)
 from .training.trained import TrainedRun
 
@@ -68,8 +68,8 @@ def best_answers(model: nn.Module, tokenizer, records: list[Record], settings: S
     rows = best_answer_rows(model, tokenizer, records, settings.max_length, settings.truncation, account)
     if not rows:
         reasons = ", ".join(what for kind, what in account.notes if kind == "left out")
-        raise UserError(f"{account.source}: none of {account.rows:,} rows can be learnt: {reasons}; give other data, or "
-                        f"a larger --max-length")
+        raise UserError(f"{account.source}: none of {account.rows:,} rows can be learnt: {reasons}; give other data, "
+                        f"or a larger --max-length")
     return rows
 
 # %% ../nbs/04_training/410_sft.ipynb #a34af126
@@ -132,7 +132,7 @@ def train(settings: SFTSettings | None = None, callbacks: tuple = (), free: tupl
     settings, folder, done = open_stage(SFTSettings, settings, given, free)
     if done:
         return done
-    tokenizer, model = open_tokenizer(settings), prepare_model(settings, lambda: load_model(settings.model))
+    tokenizer, model = stage_tokenizer(settings), prepare_model(settings, lambda: load_model(settings.model))
     batches, account = answer_batches(model, tokenizer, settings)
     held = Account()
     records = evaluation_records(settings.data, settings.eval_data, settings.val_size, settings.seed, held)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from ..base.errors import UserError
-from .chat_text import (ChatRefused, STOP, encode_texts, guard_names, plain_message,
+from .chat_text import (ChatRefused, STOP, encode_pieces, guard_names, plain_message,
                                    template_of, turn_end_id)
 
 # %% ../../nbs/02_data/215_chat_templates.ipynb #1a3a2ed9
@@ -249,11 +249,11 @@ def _spans(template, head, before, chat, generated, notes):
 def _rows(template, plans):
     "The ChatRow of each plan."
     texts = [text for p in plans for text in ((p.head, p.marks, False), (p.head + p.answer, p.marks, False))]
-    ids = encode_texts(template, texts)
+    ids = encode_pieces(template, texts)
     heads, wholes = ids[::2], ids[1::2]
     # where a token would span the border, the two sides are encoded separately: the head is what the model will see
     apart = [whole[:len(head)] != head for head, whole in zip(heads, wholes)]
-    answers = encode_texts(template, [(p.answer if split else "", p.marks, True) for p, split in zip(plans, apart)])
+    answers = encode_pieces(template, [(p.answer if split else "", p.marks, True) for p, split in zip(plans, apart)])
     heads = _head_segments(template, plans, heads)
     rows = []
     for p, head, whole, split, answer in zip(plans, heads, wholes, apart, answers):
@@ -267,12 +267,12 @@ def _head_segments(template, plans, heads):
     "The segments of each head, whose ids are given: cut where earlier answers begin and end."
     cuts = [sorted({0, *(at for span in p.spans for at in span), len(p.head)}) for p in plans]
     pieces = [[(p.head[a:b], p.marks, a > 0) for a, b in zip(at, at[1:])] for p, at in zip(plans, cuts)]
-    ids = iter(encode_texts(template, [piece for row in pieces if len(row) > 1 for piece in row]))
+    ids = iter(encode_pieces(template, [piece for row in pieces if len(row) > 1 for piece in row]))
     segments = []
     for p, at, row, head in zip(plans, cuts, pieces, heads):
         parts = [next(ids) for _ in row] if len(row) > 1 else [head]
         if sum(parts, ()) != head:  # a token spans a border: count from the end, so that it belongs to the part before
-            ends = encode_texts(template, [(p.head[cut:], p.marks, True) for cut in at[1:]])
+            ends = encode_pieces(template, [(p.head[cut:], p.marks, True) for cut in at[1:]])
             places = [0, *accumulate((len(head) - _shared(end[::-1], head[::-1]) for end in ends), max)]
             parts = [head[a:b] for a, b in zip(places, places[1:])]
         starts = {start for start, _ in p.spans}
@@ -303,4 +303,4 @@ def single_turn_frame(tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
     before, found, after = template.render([{"role": "user", "content": STOP}], opened=True)[0].partition(STOP)
     if not found:
         raise UserError("the chat template does not write a user's text; give another")
-    return tuple(encode_texts(template, [(before, {}, False), (after, {}, True)]))
+    return tuple(encode_pieces(template, [(before, {}, False), (after, {}, True)]))

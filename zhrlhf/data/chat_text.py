@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STOP', 'ChatRefused', 'has_chat_template', 'set_chat_template', 'ChatTemplate', 'template_of', 'turn_end_id',
-           'guard_names', 'encode_texts', 'plain_message']
+           'guard_names', 'encode_pieces', 'plain_message']
 
 # %% ../../nbs/02_data/214_chat_text.ipynb #1bd6bba6
 import json
@@ -236,7 +236,7 @@ def _parts(text, marks, inside):
             for n, part in enumerate(split) if part]
 
 
-def encode_texts(template, texts):
+def encode_pieces(template, texts):
     """The ids of many texts, with few calls of the tokenizer.
 
     A text is (text, marks, inside): `marks` {character: the special token that it stands for}; a text `inside` a

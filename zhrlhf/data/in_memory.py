@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import UserError
-from .records import Record, parse_record, record_dict
+from .forms import parse_record
+from .records import Record, record_dict
 
 # %% ../../nbs/02_data/210_in_memory.ipynb #65df2e5f
 def is_file(source: Any) -> bool:

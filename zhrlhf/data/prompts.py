@@ -69,7 +69,7 @@ def _pattern(texts):
     "A regular expression that finds any of some texts, in a group."
     return re.compile(f"({'|'.join(map(re.escape, texts)) or '(?!)'})")
 
-
+# %% ../../nbs/02_data/208_prompts.ipynb #58f74b9a
 def encode(tokenizer, texts: Sequence[str], marks: Sequence[str] = ()) -> list[list[int]]:
     """Ids of many texts, without special tokens added and without warnings about long ones.
 

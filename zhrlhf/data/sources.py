@@ -19,7 +19,8 @@ import numpy as np
 from ..base.errors import UserError
 from . import couplets
 from .account import Account
-from .records import METADATA, Answer, LeftOut, Malformed, Record, read_row
+from .forms import METADATA, LeftOut, Malformed, read_row
+from .records import Answer, Record
 from .row_files import RowError, read_rows
 
 # %% ../../nbs/02_data/218_sources.ipynb #01f66ec1

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SPLIT_RULE', 'EvaluationJob', 'EvaluatedModel', 'requests_of', 'item_error', 'scored_line', 'scored_lines',
-           'first_line', 'prompt_rows', 'write_answers', 'written_lines', 'check_room', 'text_hash']
+           'first_line', 'fitted_prompts', 'write_answers', 'written_lines', 'check_room', 'text_hash']
 
 # %% ../../nbs/07_evaluation/706_runner.ipynb #96e4c802
 import hashlib
@@ -124,7 +124,7 @@ def first_line(tokenizer, ids: Sequence[int]) -> tuple[str, bool]:
     return text.partition("\n")[0], "\n" in text or end_id(tokenizer) in ids
 
 
-def prompt_rows(evaluated: EvaluatedModel, prompts: list[str],
+def fitted_prompts(evaluated: EvaluatedModel, prompts: list[str],
                 max_new_tokens: int) -> tuple[list[tuple[int, ...]], list[int]]:
     """The ids of each prompt, short enough for an answer to follow, and how many of its tokens were cut off on the left
     for that."""
@@ -135,7 +135,7 @@ def prompt_rows(evaluated: EvaluatedModel, prompts: list[str],
 
 # %% ../../nbs/07_evaluation/706_runner.ipynb #ee5c13fc
 def write_answers(evaluated: EvaluatedModel, rows: list[tuple[int, ...]], max_new_tokens: int) -> list[str]:
-    "The greedy continuation of each of `prompt_rows`, up to a line break, an end token or `max_new_tokens`."
+    "The greedy continuation of each of `fitted_prompts`, up to a line break, an end token or `max_new_tokens`."
     order, answers = sorted(range(len(rows)), key=lambda i: len(rows[i])), [""] * len(rows)
     device, greedy = next(evaluated.model.parameters()).device, Sampling(max_new_tokens, temperature=0)
     size = max(1, (evaluated.batch_tokens or usual_budget(device)) // (max(map(len, rows)) + max_new_tokens))
@@ -160,7 +160,7 @@ def written_lines(evaluated: EvaluatedModel, job: EvaluationJob, items: list[Ite
     fits = [fitted(job.task, item, job.method, job.demos, evaluated.count, evaluated.room - max_new_tokens)
             for item in items]
     prompts = [item_prompt(job.task, fit.item, fit.demos) for fit in fits]
-    (rows, cut), lines = prompt_rows(evaluated, prompts, max_new_tokens), []
+    (rows, cut), lines = fitted_prompts(evaluated, prompts, max_new_tokens), []
     for item, fit, prompt, lost, text in zip(items, fits, prompts, cut, write_answers(evaluated, rows, max_new_tokens)):
         em, f1 = cmrc_scores(text, item.fields["references"])
         lines.append(job.key() | {"id": item.id, "group": item.group, "prompt_hash": text_hash([prompt]),

@@ -127,8 +127,8 @@ def _end_and_pad_ids(config, more, device):
 def decode_steps(model: nn.Module, batch: dict[str, torch.Tensor], sampling: Sampling,
                  numbers: torch.Tensor | None = None, ends: Sequence[int] = ()) -> Iterator[torch.Tensor]:
     """Yields the next ids [B] of a left-padded batch of prompts, step by step, until every row has ended; a row that
-    has ended yields pad. `numbers` [B, max_new_tokens]: the random numbers of the draws. `ends`: ids that end a row beside
-    those of the model's config."""
+    has ended yields pad. `numbers` [B, max_new_tokens]: the random numbers of the draws. `ends`: ids that end a row
+    beside those of the model's config."""
     from transformers import DynamicCache
     if "past_key_values" not in inspect.signature(model.base_model.forward).parameters:
         raise UserError(f"a {model.config.model_type} has no KV cache that this project knows; it cannot be sampled")

@@ -48,8 +48,8 @@ def load_pairs(model, tokenizer, settings, evaluation: bool = False) -> tuple[li
     groups = list(pairs_by_record(model, tokenizer, records, s.max_length, s.truncation, account).values())
     if not groups:
         reasons = ", ".join(what for kind, what in account.notes if kind == "left out")
-        raise UserError(f"{account.source}: no record has two answers of different score that fit {s.max_length} tokens "
-                        f"({reasons})")
+        raise UserError(f"{account.source}: no record has two answers of different score that fit {s.max_length} "
+                        f"tokens ({reasons})")
     pairs = [pair for group in groups for pair in group]
     print_dataset_summary(account, tokenizer, pairs, "evaluation" if evaluation else "pairs",
                           layout_name(model, tokenizer), () if evaluation else None)

@@ -149,7 +149,7 @@ class LineBreaks:
         "A decoded text with each `<n>` as a line break; as it is if the vocabulary has no such piece."
         return text.replace("<n>", "\n") if "<n>" in self._piece_ids else text
 
-
+# %% ../../../nbs/02_data/206_glm_tokenizer.ipynb #92e5c272
 class GLMChineseTokenizer(LineBreaks, BlankInputs, PieceTokenizer):
     "The tokenizer of GLM-350M-chinese and GLM-10B-chinese, with the inputs that fill a blank."
     vocab_files_names = {"vocab_file": "cog-pretrain.model"}

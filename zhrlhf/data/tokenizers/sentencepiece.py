@@ -159,6 +159,14 @@ class PieceVocabulary(PieceFolder):
         named = {self.special_tokens_map.get(name) for name in PythonBackend.SPECIAL_TOKENS_ATTRIBUTES} - {None}
         self._special_regex = any_of(({*self._added_tokens_encoder, *self.all_special_tokens} - self.untypable) | named)
 
+    def row_text(self, text: str) -> str:
+        "The text as rows of this family should spell it; as it is, unless the family has another way."
+        return text
+
+    def plain_text(self, text: str) -> str:
+        "A decoded text as people write it, the inverse of `row_text`."
+        return text
+
 # %% ../../../nbs/02_data/204_sentencepiece.ipynb #348b5f2e
 class SpelledSpecials(PieceVocabulary):
     "How special tokens are spelled in a text that only mentions them."
@@ -334,11 +342,3 @@ class PieceTokenizer(BatchEncoder):
         # the texts' ids become floats, so that their type tells them from the special tokens
         texts = [None if ids is None else [float(i) for i in ids] for ids in (token_ids_0, token_ids_1)]
         return [int(not isinstance(i, float)) for i in self.build_inputs_with_special_tokens(*texts)]
-
-    def row_text(self, text: str) -> str:
-        "The text as rows of this family should spell it; as it is, unless the family has another way."
-        return text
-
-    def plain_text(self, text: str) -> str:
-        "A decoded text as people write it, the inverse of `row_text`."
-        return text
