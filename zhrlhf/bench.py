@@ -245,7 +245,7 @@ def ppo_work(settings: SpeedSettings, tokenizer) -> tuple[list[Record], PPOSetti
         updates=settings.steps + settings.warmup_steps, rollout_batch_size=settings.batch_size,
         num_ppo_epochs=settings.epochs, num_mini_batches=1, max_prompt_length=settings.prompt_len,
         response_length=settings.new_tokens, adam_epsilon=1e-8, bf16=settings.dtype == "bfloat16",
-        freeze=settings.freeze, seed=settings.seed)
+        freeze=settings.freeze, seed=settings.seed, truncation="left")
 
 
 def ppo_speed(settings: SpeedSettings, model: torch.nn.Module, tokenizer) -> dict:

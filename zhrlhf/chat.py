@@ -62,7 +62,8 @@ def conversation_record(talk: "Talk", question: str) -> Record:
             return shorter
     width = 0 if isinstance(row, str) else len(row.head)
     why = row if isinstance(row, str) else f"its prompt alone has {width:,} tokens, {room:,} leave room for an answer"
-    raise UserError(f"the question cannot be asked: {why}; shorten it, or allow a longer --max-length")
+    cure = "; shorten it, or allow a longer --max-length" if width else ""
+    raise UserError(f"the question cannot be asked: {why}{cure}")
 
 # %% ../nbs/04_training/408_chat.ipynb #bc64de25
 @dataclass
@@ -178,7 +179,7 @@ def open_talk(folder: str | Path, name: str, s: ChatSettings, device) -> Talk:
     if model.config.is_encoder_decoder:
         raise UserError(f"{folder}: an encoder-decoder, whose answers cannot be streamed; give a model that writes "
                         f"from left to right")
-    prompt_examples(model, tokenizer, [Record("", (), s.prefix)], sampling.room(model))
+    prompt_examples(model, tokenizer, [Record("", (), s.prefix, s.system)], sampling.room(model))
     return Talk(model, tokenizer, sampling, name, s.prefix, s.system, s.history, s.seed)
 
 

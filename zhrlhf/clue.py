@@ -41,6 +41,8 @@ class ClueSettings:
                            "task's own")
     seeds: int = opt(3, "draws of the demonstrations, each scored separately; zero shots have one")
     limit: int | None = opt(None, "at most this many items per task, spread evenly over its file")
+    chat_template: str = opt("none", "none: prompts as plain text, as in published figures; auto: as a question of the "
+                             "user in the tokenizer's chat template; or a file that holds a template")
     max_length: int = opt(1024, "most tokens in a row, if the model has that many positions")
     max_new_tokens: int = opt(50, "the longest answer of CMRC2018, in tokens")
     batch_tokens: int = opt(0, "tokens in a batch; 0: chosen by device")
@@ -86,6 +88,7 @@ if __name__ == "__main__":
     answer_help({"": ClueSettings, "show": ShowSettings, "table": TableSettings})  # before the slow imports
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #afe89a1f
+import copy
 import hashlib
 import json
 import os
@@ -102,8 +105,10 @@ from .evals.compare import side_by_side
 from .evals.report import EvaluationRun, demos_shown, log_lines, plot_results, read_run, results_of
 from .evals.runner import (EvaluatedModel, EvaluationJob, SPLIT_RULE, check_room, scored_lines, text_hash,
                                  written_lines)
+from .data.chat_text import set_chat_template
 from .families import load_model, load_tokenizer, model_folder
 from .models.conversion import meta_model
+from .models.examples import ChatLayout, layout_of
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #1c0edf16
 def as_list(value) -> list | tuple:
@@ -165,7 +170,8 @@ def facts_of(evaluated: EvaluatedModel, jobs: list[EvaluationJob], settings: Clu
                    "parameters": sum(p.numel() for p in evaluated.model.parameters()),
                    "dtype": str(next(evaluated.model.parameters()).dtype).removeprefix("torch."),
                    "fingerprint": fingerprint_of(evaluated.model)}
-    return {"schema": 1, "model": model_facts, "rule": SPLIT_RULE, "room": evaluated.room, "parts": listed}
+    chat = {"chat_template": text_hash([evaluated.tokenizer.chat_template])} if evaluated.chat else {}
+    return {"schema": 1, "model": model_facts, "rule": SPLIT_RULE, "room": evaluated.room, "parts": listed} | chat
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #422861e3
 def chunks_of(jobs: list[EvaluationJob], size: int) -> list[tuple[EvaluationJob, list[Item]]]:
@@ -260,7 +266,14 @@ def run_evaluation(settings: ClueSettings, jobs: list[EvaluationJob], folder: Pa
                    tokenizer) -> dict:
     "Runs all jobs, writes the files of the run into `folder` if there is one, and returns the results."
     begun = time.perf_counter()
-    evaluated = EvaluatedModel(model, tokenizer, settings.max_length, settings.batch_tokens)
+    chat = settings.chat_template != "none"
+    if chat:
+        tokenizer = copy.copy(tokenizer)  # that of the caller keeps its own template
+        set_chat_template(tokenizer, settings.chat_template)
+    if chat and not isinstance(layout_of(model, tokenizer), ChatLayout):
+        raise UserError(f"--chat-template {settings.chat_template}: the tokenizer has none, or the model's family "
+                        f"cannot use one; say none")
+    evaluated = EvaluatedModel(model, tokenizer, settings.max_length, settings.batch_tokens, chat)
     check_room(evaluated, jobs, settings.max_new_tokens)
     facts = facts_of(evaluated, jobs, settings)
     if folder and (folder / "facts.json").exists() and read_json(folder / "facts.json") != facts:
@@ -308,8 +321,8 @@ def prompts_shown(settings: ShowSettings) -> str:
     demos = job.demos
     if settings.model:
         path = model_folder(settings.model)
-        evaluated = EvaluatedModel(meta_model(path, read_json(path / "config.json"))[0], load_tokenizer(settings.model),
-                                   settings.max_length)
+        evaluated = EvaluatedModel(meta_model(path, read_json(path / "config.json"))[0],
+                                   load_tokenizer(settings.model, "none"), settings.max_length)
         fit = fitted(job.task, item, job.method, demos, evaluated.count,
                      evaluated.room - (0 if item.choices else ClueSettings().max_new_tokens))
         item, demos = fit.item, fit.demos
@@ -357,7 +370,7 @@ def main(argv: list | None = None) -> None:
               f"{', '.join(f'{n} × {k}' for k, n in [*data.labels.items()][:5])}{', …' * (len(data.labels) > 5)}",
               file=sys.stderr)
     model = load_model(settings.model, "bfloat16" if settings.bf16 else "float32").to(pick_device(settings.device))
-    tokenizer = load_tokenizer(settings.model)
+    tokenizer = load_tokenizer(settings.model, settings.chat_template)
     results = run_evaluation(settings, jobs, folder, model, tokenizer)
     print((folder / "table.txt").read_text(encoding="utf-8"))
     for name, found in results["above_chance"].items():

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FAMILY_SETTINGS', 'FAMILY_COMMANDS', 'ListSettings', 'DownloadSettings', 'ConvertSettings', 'CheckSettings',
            'new_model', 'model_folder', 'load_tokenizer', 'load_model', 'load_reward_model', 'save_model',
-           'show_example', 'check_data', 'main']
+           'show_example', 'check_data', 'tokens_shown', 'main']
 
 # %% ../nbs/03_models/312_families.ipynb #8537ce59
 from dataclasses import dataclass
@@ -36,11 +36,11 @@ class ConvertSettings:
 
 @dataclass(frozen=True)
 class CheckSettings:
-    "Reports what a stage can use of a record file."
-    data: str = opt("", "records or texts: JSON lines, couplets:train or poems:train")
+    "Reports what a stage can use of a file; a stage without --eval-data holds out a share of it besides."
+    data: str = opt("", "records or texts: a file or folder of rows, couplets:train or poems:train")
     stage: str = opt("sft", "pretrain, sft, reward, dpo, ppo or grpo")
     model: str = opt("", "model folder; its family, tokenizer and chat template are used")
-    max_length: int = opt(512, "the longest row, in tokens")
+    max_length: int = opt(0, "the longest row (of ppo and grpo: prompt), in tokens; 0: the stage's own default")
     chat_template: str = opt("auto", "auto: the tokenizer's chat template if it has one; none: the layout of the "
                              "model's family; or a file that holds a template")
     truncation: str = opt("delete", "what happens to a row that is too long: delete, left, right or raise")
@@ -51,6 +51,8 @@ class CheckSettings:
     def __post_init__(self):
         if self.stage not in ("pretrain", "sft", "reward", "dpo", "ppo", "grpo"):
             raise UserError(f"--stage {self.stage}: known are pretrain, sft, reward, dpo, ppo and grpo")
+        if self.max_length < 0:
+            raise UserError(f"--max-length {self.max_length}: must be at least 0")
         if self.truncation not in ("delete", "left", "right", "raise"):
             raise UserError(f"--truncation {self.truncation}: known are delete, left, right and raise")
 
@@ -75,7 +77,7 @@ from .base.errors import run_main
 from .base.files import atomic_folder, read_json
 from .base.plots import plot_attention_mask, token_table
 from .base.runs import quiet_libraries
-from .data.batches import Example
+from .data.batches import IGNORE, Example
 from .data.account import Account, account_lines
 from .data.chat_text import set_chat_template
 from .data.sources import open_records, stream_texts
@@ -144,6 +146,7 @@ def load_tokenizer(folder: str | Path, chat_template: str = "auto", split_specia
     if blank is not None and chat_template not in ("auto", "none"):
         raise UserError(f"--chat-template {chat_template}: a {family.name} fills a blank and has no chat template; say "
                         f"none")
+    tokenizer.folder_template = tokenizer.chat_template  # what the folder says, used or not
     set_chat_template(tokenizer, chat_template if blank is None else "none")
     tokenizer.parses_special_text = not split_special_tokens
     return tokenizer
@@ -266,11 +269,22 @@ def _convert(settings):
           f"import zhrlhf.families")
 
 # %% ../nbs/03_models/312_families.ipynb #93e15c88
+def tokens_shown(tokenizer, example: Example, most: int = 80) -> str:
+    "The tokens of a row, labelled ones in brackets; of a long row its beginning and its end."
+    tokens = tokenizer.convert_ids_to_tokens(list(example.input_ids))
+    shown = [(f"[{token}]" if at and label != IGNORE else token).replace("\n", "⏎")
+             for at, (token, label) in enumerate(zip(tokens, example.labels))]
+    if len(shown) > most:
+        shown = [*shown[:most // 2], f"… {len(shown) - most:,} more …", *shown[-(most // 2):]]
+    return " ".join(shown)
+
+
 def _check(settings):
     path, s = model_folder(settings.model), settings
     tokenizer = load_tokenizer(s.model, s.chat_template, s.split_special_tokens)
     model, _ = meta_model(path, read_json(path / "config.json"))
-    account, rows = check_data(s.data, s.stage, model, tokenizer, s.max_length, s.truncation, s.dataset_text_field)
+    length = s.max_length or (192 if s.stage in ("ppo", "grpo") else 256)
+    account, rows = check_data(s.data, s.stage, model, tokenizer, length, s.truncation, s.dataset_text_field)
     print("\n".join(account_lines(account, s.stage)))
     if not rows:
         raise UserError(f"{s.data}: no usable row for {s.stage}; see what was left out, and why")
@@ -278,8 +292,7 @@ def _check(settings):
     print("lengths:", ", ".join(f"p{p} {lengths[(len(lengths) - 1) * p // 100]}" for p in (0, 50, 95, 100)))
     layout = "chat template" if isinstance(layout_of(model, tokenizer), ChatLayout) else family_of(model).name
     for number, row in enumerate(rows[:2], 1):
-        print(f"row {number} (layout: {layout}; labelled tokens in brackets):",
-              repr(show_example(model, tokenizer, row)[0]))
+        print(f"row {number} (layout: {layout}; labelled tokens in brackets):", tokens_shown(tokenizer, row))
 
 
 # what each command runs, and its options that may be given without their names

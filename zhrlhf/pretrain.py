@@ -74,7 +74,8 @@ def text_batches(model: nn.Module, tokenizer, settings: PretrainSettings) -> tup
     rows, account = tokenized_rows(settings, settings.data, tokenizer, layout, make)
     # two rows with their blanks of the first epoch
     shown = vary and [vary(row, np.random.default_rng([settings.seed, 0, n])) for n, row in enumerate(rows[:2])]
-    print_dataset_summary(account, tokenizer, rows, "pretraining", shown=shown)
+    print_dataset_summary(account, tokenizer, rows, "pretraining", f"documents of the family {family_of(model).name}",
+                          shown)
     share = (settings.rows_per_step, settings.seed, settings.per_device_train_batch_size)
     if family_of(model).packs:
         return packed_batches(rows, tokenizer.pad_token_id, settings.max_length, *share), account

@@ -56,7 +56,7 @@ from .data.batches import Example
 from .data.records import Record
 from .evals.metrics import calibration, paired_accuracy
 from .families import load_reward_model
-from .models.examples import answer_examples, pair_rows
+from .models.examples import answer_examples, answer_fault, pair_rows
 from .models.heads import (SHIFT, eval_mode, init_score_head, last_real_index, last_scores, score_shift,
                                  token_scores)
 from .models.registry import blocks_of
@@ -134,9 +134,9 @@ def score_records(model: nn.Module, tokenizer, records: list[Record], answers: l
         raise UserError(f"{len(records)} prompts and {len(answers)} answers: give one answer for each")
     rows = answer_examples(model, tokenizer, records, answers, max_length)
     cut = [n for n, row in enumerate(rows, 1) if row is None]
-    if cut:
-        raise UserError(f"record {cut[0]}: the answer does not fit {max_length} tokens with its end; raise the "
-                        f"maximal length")
+    if cut:  # the plan says which of the two it is: too long, or refused by the layout
+        why = answer_fault(model, tokenizer, records[cut[0] - 1], answers[cut[0] - 1], max_length)
+        raise UserError(f"record {cut[0]}: {why}; raise the maximal length if it is too long")
     return score_examples(model, tokenizer, rows, batch_size)
 
 
@@ -171,11 +171,12 @@ def margin_bins(margins: Iterable[float], most: int = 5) -> dict[str, np.ndarray
             for own in bins}
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #56178767
-def pair_metrics(model: nn.Module, tokenizer, records: list[Record], max_length: int) -> dict[str, dict]:
+def pair_metrics(model: nn.Module, tokenizer, records: list[Record], max_length: int,
+                 truncation: str = "delete") -> dict[str, dict]:
     """How a model ranks the pairs of records: by kind of data (`pairs`) and by margin between the labelled scores
     (`margins`) accuracy, interval, ties, n, mean margin of the model and the accuracy of "the longer answer wins"; and
     the calibration over all pairs."""
-    rows = pair_rows(model, tokenizer, records, max_length)
+    rows = pair_rows(model, tokenizer, records, max_length, truncation)
     if not rows:
         raise UserError(f"no record has two answers of different score that fit {max_length} tokens")
     owners, labelled, pairs = zip(*rows)
@@ -193,12 +194,9 @@ def pair_metrics(model: nn.Module, tokenizer, records: list[Record], max_length:
             "calibration": calibration(margins, groups=owners)}
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #d107ac1a
-def demonstration_rows(model: nn.Module, tokenizer, records: list[Record], max_length: int,
-                       most: int = 2000) -> list[Example]:
-    "The rows of the first `most` best answers that fit, on which the scores are normalised."
-    records = [r for r in records if r.answers][:most]
-    rows = answer_examples(model, tokenizer, records, [r.answers[0].answer for r in records], max_length)
-    return [row for row in rows if row]
+def demonstration_rows(pairs: list[list[tuple[Example, Example]]], most: int = 2000) -> list[Example]:
+    "The best row of each of the first `most` records, on which the scores are normalised, from their usable pairs."
+    return [group[0][0] for group in pairs[:most]]
 
 
 def load_with_new_head(folder: str) -> nn.Module:
@@ -226,10 +224,10 @@ def train(settings: RewardSettings | None = None, callbacks: tuple = (), free: t
         return done
     tokenizer = stage_tokenizer(settings)
     model = prepare_model(settings, lambda: load_with_new_head(settings.model))
-    pairs, records, account = load_pairs(model, tokenizer, settings)
+    pairs, _, account = load_pairs(model, tokenizer, settings)
     held_groups, held_records, held = load_pairs(model, tokenizer, settings, evaluation=True)
     held_out = [pair for group in held_groups for pair in group]
-    demonstrations = demonstration_rows(model, tokenizer, records, settings.max_length)
+    demonstrations = demonstration_rows(pairs)
     loss = partial(pair_loss, margin=settings.margin, center=settings.center_rewards_coefficient,
                    token_wise=settings.token_wise)
     run, measured = run_training(settings, folder, model, preference_batches(model, tokenizer, pairs, settings), loss,
@@ -237,7 +235,8 @@ def train(settings: RewardSettings | None = None, callbacks: tuple = (), free: t
     shift = evaluate_model(run, lambda m: center_scores(m, tokenizer, demonstrations))
     save_trained(folder, model, tokenizer)
     frozen = sum(not any(p.requires_grad for p in block.parameters()) for block in blocks_of(model))
-    table = evaluate_model(run, lambda m: pair_metrics(m, tokenizer, held_records, settings.max_length))
+    table = evaluate_model(run, lambda m: pair_metrics(m, tokenizer, held_records, settings.max_length,
+                                                       settings.truncation))
     if is_main_process():
         write_json(folder / "pairs.json", table)
     return close_stage(folder, {"steps": run.step, "pairs": sum(map(len, pairs)), "frozen_blocks": frozen,

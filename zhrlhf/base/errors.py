@@ -36,10 +36,13 @@ def _prefix():
 
 
 def _stop(line, code):
-    "Print one line on stderr and exit with `code`"
+    """Print a line on stderr and exit with `code`; an error that lists several things has a line for each.
+
+    Text and line break go out in one piece, or the lines of two processes could run together."""
     prefix = _prefix()
     if prefix:
-        print(f"{prefix}: " + " ".join(line.split()), file=sys.stderr)
+        lines = [" ".join(part.split()) for part in line.split("\n  ")]
+        sys.stderr.write(f"{prefix}: " + "\n  ".join(lines) + "\n")
     sys.exit(code)
 
 # %% ../../nbs/10_tools/1001_errors.ipynb #9966dd94

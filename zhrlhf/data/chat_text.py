@@ -43,7 +43,7 @@ def set_chat_template(tokenizer, choice: str = "auto") -> None:
 def _one_template(found, where):
     "The template text of a value `chat_template`: a text, or templates by name, of which `default` counts."
     if isinstance(found, list):  # the form of older tokenizer_config.json files
-        found = {t.get("name"): t.get("template") for t in found if isinstance(t, dict)}
+        found = {t.get("name"): t.get("template") for t in found if isinstance(t, dict)} or None
     named = isinstance(found, dict)
     text = found.get("default") if named else found
     if not isinstance(text, str) or not text.strip():
@@ -151,7 +151,7 @@ def template_of(tokenizer):
     special = {t: tokenizer.convert_tokens_to_ids(t) for t in tokenizer.all_special_tokens}
     special |= {str(t): i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
     known = (tuple(names.items()) for names in (special, added, tokenizer.special_tokens_map))
-    return _facts(tokenizer, tokenizer.get_chat_template(), *known)
+    return _facts(tokenizer, _one_template(tokenizer.chat_template, "the tokenizer"), *known)
 
 
 @lru_cache(maxsize=8)

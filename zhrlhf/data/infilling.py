@@ -16,7 +16,7 @@ import numpy as np
 
 from ..base.errors import UserError
 from .batches import Example, IGNORE
-from .prompts import end_id, present_ids, role_id
+from .prompts import family_end_id, present_ids, role_id
 
 # %% ../../nbs/03_models/304_infilling.ipynb #04252f08
 MASKED_SHARE = 0.15                   # of a text's tokens that spans or sentences cover
@@ -184,7 +184,8 @@ def _special_ids(tokenizer):
     "The ids of an Infilling that a tokenizer names."
     vocabulary = tokenizer.get_vocab()
     ends = frozenset(i for piece, i in vocabulary.items() if piece[-1:] in {*SENTENCE_MARKS} or piece == "<n>")
-    return {"start": role_id(tokenizer, "sop", "bos"), "end": end_id(tokenizer), "mask": role_id(tokenizer, "mask"),
+    return {"start": role_id(tokenizer, "sop", "bos"), "end": family_end_id(tokenizer),
+            "mask": role_id(tokenizer, "mask"),
             "sentence_mask": role_id(tokenizer, "smask", "mask"), "whole_mask": role_id(tokenizer, "gmask", "mask"),
             "sentence_ends": ends, "block": vocabulary.get("[dBLOCK]", vocabulary.get("<dBLOCK>"))}
 

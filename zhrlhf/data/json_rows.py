@@ -77,7 +77,8 @@ def _encoding(path, _version):
         sample = file.read(1 << 22)
     text = codecs.getincrementaldecoder("utf-8")("replace").decode(sample)
     bad = text.count("\ufffd") - sample.count("\ufffd".encode())
-    good = len(re.findall("[^\x00-\x7f\ufffd]", text))
+    # two bytes of GB18030 often look like one character below U+0800, such as an accented letter
+    good = len(re.findall("[^\x00-\u07ff\ufffd]", text))
     if bad <= max(good, len(sample) // 1000):
         return "utf-8"
     chinese = re.sub("[\x00-\x7f]+", "", codecs.getincrementaldecoder("gb18030")("replace").decode(sample))
@@ -113,7 +114,15 @@ def _finite(text):
     return value if math.isfinite(value) else _no_constant(text)
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+def _unique(pairs):
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for n, (name, _) in enumerate(pairs) if name in dict(pairs[:n]))
+        raise ValueError(f'the field "{twice}" stands twice; keep one')
+    return found
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_unique)
 
 
 def _trouble(error, character):

@@ -78,7 +78,9 @@ def encode(tokenizer, texts: Sequence[str], marks: Sequence[str] = ()) -> list[l
     texts = [tokenizer.row_text(text) for text in texts] if hasattr(tokenizer, "row_text") else list(texts)
     if not texts:
         return []
-    rows = tokenizer(texts, add_special_tokens=False, verbose=False).input_ids
+    rows = []
+    for at in range(0, len(texts), 1000):  # the library keeps much more than the ids of a call
+        rows += tokenizer(texts[at:at + 1000], add_special_tokens=False, verbose=False).input_ids
     if not getattr(tokenizer, "parses_special_text", False):
         special, split = _pattern(special_texts(tokenizer)), _pattern(marks)
         for n in (n for n, text in enumerate(texts) if special.search(text)):

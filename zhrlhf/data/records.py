@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TURN_OFF', 'ROLE_MARKS', 'Answer', 'Record', 'record_dict', 'chat_messages', 'prompt_texts', 'turns_record',
-           'own_prefix', 'without_turns', 'one_separator', 'write_records']
+           'without_turns', 'one_separator', 'write_records']
 
 # %% ../../nbs/02_data/202_records.ipynb #73ccdeef
 from collections.abc import Iterable, Iterator
@@ -34,8 +34,8 @@ class Record:
     """A prompt, its answers (best first) and the `prefix` that every answer starts from, such as 下联：.
 
     A conversation also has its `messages` before the answer (without the system text), which a chat template writes;
-    `prompt` and `prefix` are then the same turns as text, for models without one. `marked` says why the last answer is
-    not to be learnt, `where` the place in the file."""
+    `prompt` is then the same turns as text, for models without one, whose layout opens the answer with 答：.
+    `marked` says why the last answer is not to be learnt, `where` the place in the file."""
     prompt: str
     answers: tuple[Answer, ...] = ()
     prefix: str = ""
@@ -63,10 +63,6 @@ class Record:
         "The texts of the `ordered` answers."
         return [(a.answer, b.answer) for a, b in self.ordered()]
 
-    def label_margins(self) -> list[float]:
-        "The difference of the two scores of each pair, in the order of `pairs`."
-        return [a.score - b.score for a, b in self.ordered()]
-
 # %% ../../nbs/02_data/202_records.ipynb #5aa08be0
 TURN_OFF = "its turn is switched off"  # by a weight or loss of 0
 ROLE_MARKS = {"user": "问：", "assistant": "答："}  # the mark that opens the line of a turn
@@ -91,26 +87,19 @@ def prompt_texts(record: Record) -> list[str]:
     return [turn["content"] for turn in chat_messages(record)] + [record.prefix] * bool(record.prefix)
 
 
-def turns_record(record: Record, turns: tuple[dict, ...], prefix: str = "") -> Record:
-    """A record with other turns before its answer, also written as text: a line for each, opened by 问： or 答：.
-
-    `prefix` opens the answer; without one, that of a conversation is 答：."""
+def turns_record(record: Record, turns: tuple[dict, ...]) -> Record:
+    "A record with other turns before its answer, also written as text: a line for each, opened by 问： or 答：."
     if len(turns) == 1 and turns[0].keys() == {"role", "content"} and turns[0]["role"] == "user":
-        return replace(record, prompt=turns[0]["content"], messages=(), prefix=prefix)
+        return replace(record, prompt=turns[0]["content"], messages=())
     text = "\n".join(ROLE_MARKS.get(turn["role"], "") + turn["content"] for turn in turns)
-    return replace(record, prompt=text, messages=tuple(turns), prefix=prefix or ROLE_MARKS["assistant"])
-
-
-def own_prefix(record: Record) -> str:
-    "The prefix that a record was given; the mark 答： of a conversation is none."
-    return "" if record.messages and record.prefix == ROLE_MARKS["assistant"] else record.prefix
+    return replace(record, prompt=text, messages=tuple(turns))
 
 # %% ../../nbs/02_data/202_records.ipynb #9ee9897e
 def without_turns(record: Record) -> Iterator[Record]:
     "Yields a conversation without its oldest question and what followed it, then without the next, and so on."
     for start, turn in enumerate(record.messages):
         if start and turn["role"] == "user":
-            yield turns_record(record, record.messages[start:], own_prefix(record))
+            yield turns_record(record, record.messages[start:])
 
 # %% ../../nbs/02_data/202_records.ipynb #1e71f5c6
 def one_separator(record: Record, sep: str = "<sep>") -> Record:

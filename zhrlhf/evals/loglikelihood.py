@@ -23,9 +23,9 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from ..base.errors import UserError
-from ..data.prompts import PromptTemplate, encode_prompt, role_id
+from ..data.chat_templates import encode_inside, single_turn_frame
+from ..data.prompts import PromptTemplate, encode, encode_prompt, role_id, special_texts
 from .prefix_tree import GAIN, Piece, plan_reading, shared_prefix_length
-from ..models.examples import encode
 from ..models.heads import eval_mode, last_mlp_only_at
 from ..models.registry import GENERIC, family_of
 from ..models.sampling import packed_weights
@@ -74,9 +74,12 @@ def window_of(model: nn.Module, max_length: int | None = None) -> int | None:
 class RequestRows:
     "Turns the pairs (context, continuation) into rows for one model."
 
-    def __init__(self, model, tokenizer, max_length=None):
+    def __init__(self, model, tokenizer, max_length=None, chat=False):
         template = family_of(model).template(tokenizer)
-        if template.blank is None:
+        if chat:  # the context is a question of the user, the continuation its answer
+            before, after, _ = single_turn_frame(tokenizer)
+            self.template, self.front, self.empty = PromptTemplate(template.end, before, after=after), (), ()
+        elif template.blank is None:
             self.template, self.front = PromptTemplate(template.end), own_front(tokenizer)
             self.empty = self.front or (role_id(tokenizer, "bos", "eos"),)
         else:
@@ -104,17 +107,24 @@ class RequestRows:
 
 # %% ../../nbs/07_evaluation/701_loglikelihood.ipynb #554274ce
 def make_requests(model: nn.Module, tokenizer, pairs: list[tuple[str, str]], max_length: int | None = None,
-                  rule: str = "harness") -> list[Request]:
-    "The Request of each pair (context, continuation); nothing is computed yet."
+                  rule: str = "harness", chat: bool = False) -> list[Request]:
+    """The Request of each pair (context, continuation); nothing is computed yet.
+
+    With `chat`, the tokenizer's chat template stands between the two; then no token spans their boundary."""
     if rule not in SPLIT_RULES:
         raise UserError(f"rule {rule!r}: known are {', '.join(SPLIT_RULES)}")
-    rows = RequestRows(model, tokenizer, max_length)
-    contexts = [context.rstrip() if rule == "harness" else context for context, _ in pairs]
-    texts = list(dict.fromkeys([*contexts, *map("".join, pairs)]))  # each text is encoded once
-    known = dict(zip(texts, map(tuple, encode(tokenizer, texts)))) | {"": ()}
+    rows = RequestRows(model, tokenizer, max_length, chat)
+    contexts = [context.rstrip() if rule == "harness" and not chat else context for context, _ in pairs]
+    blank = single_turn_frame(tokenizer)[2] if chat else ""
+    wholes = [blank + pair[1] if chat else "".join(pair) for pair in pairs]
+    texts = list(dict.fromkeys([*contexts, *wholes]))  # each text is encoded once
+    # as in the harness, special tokens that a text spells out are tokens
+    ids = encode_inside(tokenizer, texts) if chat else encode(tokenizer, texts, special_texts(tokenizer))
+    known = dict(zip(texts, map(tuple, ids))) | {"": ()}
     found = []
-    for number, (pair, kept) in enumerate(zip(pairs, contexts), 1):
-        context, continuation, joined = split_ids(known[kept], known["".join(pair)], rule)
+    for number, (pair, kept, whole) in enumerate(zip(pairs, contexts, wholes), 1):
+        context, continuation, joined = (known[kept], known[whole], False) if chat else \
+            split_ids(known[kept], known[whole], rule)
         if not pair[1] or not continuation:
             raise UserError(f"pair {number}: the continuation {pair[1]!r} has no token, there is nothing to score; "
                             f"leave it out")
@@ -372,11 +382,12 @@ def scores(
     max_length: int | None = None,                       # a window smaller than the model's
     progress: Callable[[int, int], None] | None = None,  # gets (done, total) after each batch: results, equal ones once
     rule: str = "harness",                               # where the context ends, one of SPLIT_RULES
+    chat: bool = False,                                  # whether the tokenizer's chat template is written around them
 ) -> list[Score]:
     "The Score of each pair, in order. Give all pairs at once: only then is reading shared."
     if batch_tokens is not None and batch_tokens < 1:
         raise UserError(f"batch_tokens {batch_tokens}: must be at least 1")
-    requests = make_requests(model, tokenizer, pairs, max_length, rule)
+    requests = make_requests(model, tokenizer, pairs, max_length, rule, chat)
     if not requests:
         return []
     logprobs, hits, numbers, _ = score_rows(model, tokenizer, dict.fromkeys(row for r in requests for row in r.rows),

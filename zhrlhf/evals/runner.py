@@ -17,12 +17,12 @@ import torch
 from ..base.devices import to_device
 from ..base.errors import UserError
 from ..data.batches import Example, collate
-from ..data.prompts import end_id
+from ..data.prompts import end_id, family_end_id
 from .loaders import Item
 from .loglikelihood import Score, make_requests as rows_of, scores, usual_budget, window_of
 from .metrics import cmrc_scores, compared_by, score_line
 from .tasks import Dataset, Fit, Task, choices_of, fitted, item_prompt, item_requests, neutral_of
-from ..models.examples import encode
+from ..data.prompts import encode, special_texts
 from ..models.heads import eval_mode
 from ..models.sampling import Sampling, answer_text, decode_steps, end_ids, packed_weights
 
@@ -52,11 +52,12 @@ class EvaluatedModel:
     tokenizer: object
     max_length: int
     batch_tokens: int = 0      # 0: chosen by device
+    chat: bool = False         # whether prompts are written by the tokenizer's chat template, as a question of the user
     lengths: dict = field(default_factory=dict)
 
     def __post_init__(self):
         window = window_of(self.model, self.max_length)
-        fixed = rows_of(self.model, self.tokenizer, [("", "一")], window, SPLIT_RULE)[0].rows[0][1]
+        fixed = rows_of(self.model, self.tokenizer, [("", "一")], window, SPLIT_RULE, self.chat)[0].rows[0][1]
         self.room = window + 1 - fixed  # tokens of text in a row, without the family's own special tokens
 
     def count(self, texts: list[str]) -> list[int]:
@@ -65,13 +66,13 @@ class EvaluatedModel:
         if len(self.lengths) > 20_000:
             self.lengths.clear()
         new = [text for text in dict.fromkeys(texts) if text not in self.lengths]
-        self.lengths.update(zip(new, map(len, encode(self.tokenizer, new))))
+        self.lengths.update(zip(new, map(len, encode(self.tokenizer, new, special_texts(self.tokenizer)))))
         return [self.lengths[text] for text in texts]
 
     def score(self, pairs: list[tuple[str, str]], progress: Callable[[int, int], None] | None = None) -> list[Score]:
         "The Score of each (context, continuation)."
         return scores(self.model, self.tokenizer, pairs, self.batch_tokens or None, self.max_length, progress,
-                      SPLIT_RULE)
+                      SPLIT_RULE, self.chat)
 
 # %% ../../nbs/07_evaluation/706_runner.ipynb #72bd9406
 def requests_of(evaluated: EvaluatedModel, job: EvaluationJob, item: Item) -> tuple[Fit, list, list]:
@@ -121,15 +122,16 @@ def scored_lines(evaluated: EvaluatedModel, job: EvaluationJob, items: list[Item
 def first_line(tokenizer, ids: Sequence[int]) -> tuple[str, bool]:
     "The text of an answer up to its first line break, and whether the answer has ended."
     text = answer_text(tokenizer, ids)
-    return text.partition("\n")[0], "\n" in text or end_id(tokenizer) in ids
+    return text.partition("\n")[0], "\n" in text or not {end_id(tokenizer), family_end_id(tokenizer)}.isdisjoint(ids)
 
 
 def fitted_prompts(evaluated: EvaluatedModel, prompts: list[str],
-                max_new_tokens: int) -> tuple[list[tuple[int, ...]], list[int]]:
+                   max_new_tokens: int) -> tuple[list[tuple[int, ...]], list[int]]:
     """The ids of each prompt, short enough for an answer to follow, and how many of its tokens were cut off on the left
     for that."""
     window = window_of(evaluated.model, evaluated.max_length) + 1 - max_new_tokens
-    found = rows_of(evaluated.model, evaluated.tokenizer, [(prompt, "。") for prompt in prompts], window, "harness")
+    found = rows_of(evaluated.model, evaluated.tokenizer, [(prompt, "。") for prompt in prompts], window, "harness",
+                    evaluated.chat)
     rows = [ids[:start] for request in found for ids, start in request.rows]
     return rows, [request.truncated for request in found]
 
@@ -184,7 +186,7 @@ def check_room(evaluated: EvaluatedModel, jobs: list[EvaluationJob], max_new_tok
         longest = max(job.data.items, key=lambda item: max(map(len, choices_of(template, item))))
         asked = sum(requests_of(evaluated, job, longest)[1:], [])
         try:
-            rows_of(evaluated.model, evaluated.tokenizer, asked, evaluated.max_length, SPLIT_RULE)
+            rows_of(evaluated.model, evaluated.tokenizer, asked, evaluated.max_length, SPLIT_RULE, evaluated.chat)
         except UserError as error:
             raise item_error(error, job, [longest] * len(asked)) from None
 

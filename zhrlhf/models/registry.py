@@ -16,8 +16,8 @@ from torch import nn
 
 from ..base.errors import UserError
 from ..data.infilling import chatglm_infilling, glm_infilling, Infilling
-from ..data.prompts import (blank_ids, chatglm_template, decoder_template, end_id, glm_template, pangu_template,
-                                 role_id)
+from ..data.prompts import (blank_ids, chatglm_template, decoder_template, end_id, family_end_id, glm_template,
+                                 pangu_template, role_id)
 from .heads import freeze_prefix
 
 # %% ../../nbs/03_models/310_registry.ipynb #d98909ef
@@ -31,14 +31,14 @@ def decoder_ids(tokenizer) -> dict:
 
 def glm_ids(tokenizer) -> dict:
     "The special ids of a GLM config: where an answer starts and ends, and the blanks."
-    return {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": end_id(tokenizer),
+    return {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": family_end_id(tokenizer),
             "sop_token_id": role_id(tokenizer, "sop", "bos"), "blank_token_ids": list(blank_ids(tokenizer))}
 
 
 def chatglm_ids(tokenizer) -> dict:
     "The special ids of a ChatGLM config, which calls the start-of-piece bos."
     return {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": role_id(tokenizer, "sop", "bos"),
-            "eos_token_id": end_id(tokenizer), "mask_token_id": role_id(tokenizer, "mask"),
+            "eos_token_id": family_end_id(tokenizer), "mask_token_id": role_id(tokenizer, "mask"),
             "gmask_token_id": role_id(tokenizer, "gmask", "mask")}
 
 # %% ../../nbs/03_models/310_registry.ipynb #e9fe8e59

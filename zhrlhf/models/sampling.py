@@ -22,7 +22,8 @@ from torch import nn
 
 from ..base.errors import UserError
 from ..data.batches import positions_from_mask
-from ..data.prompts import decode, end_id, special_ids
+from ..data.chat_templates import answer_blank
+from ..data.prompts import decode, end_id, family_end_id, special_ids
 
 # %% ../../nbs/04_training/406_sampling.ipynb #f8e4ed1d
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ def random_numbers(seed: int | Sequence[int] | None, rows: Sequence[int] | torch
 
 # %% ../../nbs/04_training/406_sampling.ipynb #d77e67d5
 def end_ids(model: nn.Module, tokenizer) -> list[int]:
-    "The ids that end an answer: those of the model's config, and the one that the tokenizer's layout writes."
-    return sorted({end_id(tokenizer), *_config_ends(model.config)})
+    "The ids that end an answer: those of the model's config, of its family, and of the tokenizer's chat template."
+    return sorted({end_id(tokenizer), family_end_id(tokenizer), *_config_ends(model.config)})
 
 
 def _config_ends(config):
@@ -201,7 +202,8 @@ def answer_text(tokenizer, ids: Iterable[int], specials: bool = False) -> str:
     """The text of one answer: everything before the first end token. Special tokens are left out, or shown by their
     names with `specials`; pad is always left out, unk is always shown."""
     ids, special = [int(i) for i in ids], special_ids(tokenizer)
-    end = ids.index(end_id(tokenizer)) if end_id(tokenizer) in ids else len(ids)
+    ends = {end_id(tokenizer), family_end_id(tokenizer)}
+    end = next((at for at, i in enumerate(ids) if i in ends), len(ids))
     hidden = {tokenizer.pad_token_id} if specials else special - {tokenizer.unk_token_id}
     text = ""
     for is_special, run in groupby((i for i in ids[:end] if i not in hidden), special.__contains__):
@@ -209,4 +211,4 @@ def answer_text(tokenizer, ids: Iterable[int], specials: bool = False) -> str:
             text += "".join(tokenizer.convert_ids_to_tokens(list(run)))
         else:
             text += decode(tokenizer, list(run))
-    return text
+    return text.removeprefix(answer_blank(tokenizer))

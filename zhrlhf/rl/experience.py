@@ -20,7 +20,7 @@ from ..base.errors import UserError
 from ..data.batches import Batches, bucketed_batches
 from ..data.account import Account
 from ..data.records import Record
-from ..data.sources import embedded, open_records, open_texts, training_records
+from ..data.sources import embedded, holds_texts, open_records, stream_texts, training_records
 from ..models.examples import best_answer_rows, prompt_rows, text_examples
 from ..models.heads import lm_loss
 from .collector import RolloutCollector
@@ -44,23 +44,18 @@ def ptx_batches(model: nn.Module, tokenizer, settings) -> Batches | None:
     if not settings.ptx_coef:
         return None
     source, s, account = settings.ptx_data or settings.data, settings, Account()
-    try:
+    if holds_texts(source):
+        rows = text_examples(model, tokenizer, stream_texts(source, account), s.max_length, s.seed, account)
+    else:
         records = open_records(s.ptx_data, s.seed, account) if s.ptx_data else rl_records(s, account)
         rows = best_answer_rows(model, tokenizer, records, s.max_length, s.truncation, account)
-        if not rows:
-            reasons = ", ".join(what for kind, what in account.notes if kind == "left out")
-            raise UserError(f"{source}: none of {account.rows:,} rows can be learnt beside RL: {reasons}; give "
-                            f"--ptx-data with answers")
-    except UserError as not_records:
-        account = Account()
-        try:
-            rows = text_examples(model, tokenizer, open_texts(source, account), s.max_length, s.seed, account)
-        except UserError:
-            raise not_records from None
+    if not rows:
+        raise UserError(f"{source}: none of {account.rows:,} rows can be learnt beside RL: {account.reasons()}; give "
+                        f"--ptx-data with answers, or with texts")
     print_dataset_summary(account, tokenizer, rows, "ptx", shown=())
     micro_batch_size = max(1, settings.ptx_batch_size // (settings.gradient_accumulation_steps * world_size()))
     batches = bucketed_batches(rows, tokenizer.pad_token_id, settings.ptx_batch_size, settings.seed, micro_batch_size)
-    batches.rank, batches.world_size = rank(), world_size()
+    batches.rank, batches.world_size, batches.account = rank(), world_size(), account
     return batches
 
 
@@ -188,9 +183,12 @@ class RolloutSource(RolloutProgress):
                  account: Account | None = None):
         super().__init__(collector, settings)
         self.ptx, prompts = ptx, settings.rollout_batch_size // collector.num_generations
-        self.account = account or Account(str(settings.data), rows=len(records))
+        account = account or Account(str(settings.data), rows=len(records))
+        self.accounts = [account, *([ptx.account] if ptx else [])]  # of all data that the run reads
         rows = prompt_rows(collector.model.actor, collector.tokenizer, records, settings.max_prompt_length,
-                           settings.truncation, self.account)
+                           settings.truncation, account)
+        if not rows:
+            raise UserError(f"{account.source}: none of {account.rows:,} prompts can be answered: {account.reasons()}")
         check_rollout_size(settings, collector.num_generations, rows)
         self.prompts = Batches(rows, list, prompts, settings.seed, drop_last=True)
 

@@ -17,7 +17,7 @@ from ..data.sources import evaluation_records, training_records
 from ..models.examples import pair_rows
 from ..models.registry import family_of
 from ..models.shared_prefix import collate_shared_prefix
-from ..training.stage import layout_name, print_dataset_summary
+from ..training.stage import held_out_cure, layout_name, print_dataset_summary
 
 # %% ../../nbs/05_rlhf/501_preferences.ipynb #4e69e690
 def record_pairs(model, tokenizer, records: list[Record], max_length: int) -> list[tuple[Example, Example]]:
@@ -44,12 +44,12 @@ def load_pairs(model, tokenizer, settings, evaluation: bool = False) -> tuple[li
     """The usable pairs of each training (or held-out) record, the records, and their account; a clear error if there is
     no pair. The account is printed on stderr, of training data with two pairs."""
     account, s = Account(), settings
-    records = (evaluation_records if evaluation else training_records)(s.data, s.eval_data, s.val_size, s.seed, account)
+    opened = evaluation_records if evaluation else training_records
+    records = opened(s.data, s.eval_data, s.val_size, s.seed, account, Record.ordered)
     groups = list(pairs_by_record(model, tokenizer, records, s.max_length, s.truncation, account).values())
     if not groups:
-        reasons = ", ".join(what for kind, what in account.notes if kind == "left out")
         raise UserError(f"{account.source}: no record has two answers of different score that fit {s.max_length} "
-                        f"tokens ({reasons})")
+                        f"tokens ({account.reasons()}){held_out_cure(s, evaluation)}")
     pairs = [pair for group in groups for pair in group]
     print_dataset_summary(account, tokenizer, pairs, "evaluation" if evaluation else "pairs",
                           layout_name(model, tokenizer), () if evaluation else None)

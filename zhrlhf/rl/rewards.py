@@ -193,6 +193,9 @@ def check_reward_model(settings, tokenizer) -> None:
     if family_named(actor.model_type).template(tokenizer) != family_named(reward.model_type).template(theirs):
         raise UserError(f"{settings.reward_model}: a {reward.model_type} has another prompt template than the "
                         f"{actor.model_type} of {settings.model}; {fix}")
+    if getattr(theirs, "chat_template", None) != getattr(tokenizer, "chat_template", None):
+        raise UserError(f"{settings.reward_model}: trained with another chat template than the one that "
+                        f"{settings.model} is asked in here; train it with the same --chat-template")
     known = getattr(reward, "max_position_embeddings", None) or settings.max_length
     if settings.max_length > known:
         raise UserError(f"{settings.length_option} {settings.max_length}: the reward model has {known} positions; "

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..base.devices import pick_device
 from ..base.distributed import is_main_process
+from ..data.account import Account
 from ..data.sources import evaluation_records
 from ..families import load_model
 from .experience import RolloutSource
@@ -49,8 +50,10 @@ def rl_callbacks(settings, folder: Path, source: RolloutSource, callbacks: Itera
     "The callbacks of a run, in order: the source's, the table of samples, the monitor, `callbacks`, the dashboard."
     attached = [source.observe]
     if settings.sample_updates:
-        records = evaluation_records(settings.data, settings.eval_data, settings.val_size, settings.seed)
-        table = SampleTable(source.collector, records[:settings.samples], folder / "samples.jsonl")
+        account = Account()
+        records = evaluation_records(settings.data, settings.eval_data, settings.val_size, settings.seed, account)
+        table = SampleTable(source.collector, records, folder / "samples.jsonl", settings.samples, account)
+        source.accounts.append(account)
 
         def sample(run):
             if source.savable and (source.update % settings.sample_updates == 0 or source.update == settings.updates):
@@ -74,8 +77,8 @@ def run_rl(
     """Trains in a run folder until all updates are done, saves the actor, its average and the critic as ordinary model
     folders, and closes the stage with its report."""
     model, tokenizer = source.collector.model, source.collector.tokenizer
-    print_dataset_summary(source.account, tokenizer, [example for _, example in source.prompts.items[:2]], "prompts",
-                          layout_name(model.actor, tokenizer))
+    shown = [example for _, example in source.prompts.items[:2]]
+    print_dataset_summary(source.accounts[0], tokenizer, shown, "prompts", layout_name(model.actor, tokenizer))
     source.ema = EMA(model.actor, settings.ema_decay) if settings.ema_decay else None
     run = fit_in_folder(folder, model, source, loss_fn, engine, settings.updates * settings.steps_per_update,
                         rl_callbacks(settings, folder, source, callbacks), shown=("score", "kl"),
@@ -86,7 +89,7 @@ def run_rl(
             save_trained(folder, model.actor, tokenizer, "ema", "ema-adapter")
     if model.critic is not None:
         save_trained(folder, model.critic, tokenizer, "critic")
-    return close_stage(folder, {"steps": run.step, "updates": source.update, **last_update(folder)}, [source.account])
+    return close_stage(folder, {"steps": run.step, "updates": source.update, **last_update(folder)}, source.accounts)
 
 # %% ../../nbs/05_rlhf/511_run.ipynb #fa71d9aa
 def last_update(folder: Path) -> dict[str, float]:

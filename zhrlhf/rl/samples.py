@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 
 from ..base.distributed import is_main_process
+from ..base.errors import UserError
 from ..base.files import read_jsonl, write_jsonl, write_text
 from ..base.plots import Html, html_page, html_table
+from ..data.account import Account
 from ..data.records import Record
 from ..models.examples import prompt_rows
 from ..models.heads import eval_mode
@@ -25,9 +27,15 @@ class SampleTable:
     """A callback that lets policy and reference answer the same prompts, greedily, and keeps answers, scores and KL in
     two files: `path` (JSON lines), and an HTML page beside it."""
 
-    def __init__(self, collector: RolloutModels, records: list[Record], path: Path):
+    def __init__(self, collector: RolloutModels, records: list[Record], path: Path, most: int | None = None,
+                 account: Account | None = None):
         self.collector, self.path, self.reference, s = collector, path, None, collector.settings
-        rows = prompt_rows(collector.model.actor, collector.tokenizer, records, s.max_prompt_length, s.truncation)
+        account = Account(rows=len(records)) if account is None else account
+        rows = prompt_rows(collector.model.actor, collector.tokenizer, records, s.max_prompt_length, s.truncation,
+                           account)[:most]
+        if not rows:
+            raise UserError(f"--sample-updates: none of the {account.rows:,} held-out prompts can be answered "
+                            f"({account.reasons()}); give other --eval-data")
         self.records, self.examples = [record for record, _ in rows], [example for _, example in rows]
 
     @torch.no_grad()

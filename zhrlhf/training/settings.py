@@ -132,8 +132,9 @@ class RowSettings(LoraSettings):
     "How the rows of a data set are read, and which of them are held out."
     split_special_tokens: bool = opt(True, "special tokens that the data spell out are characters; otherwise they are "
                                      "tokens, as in the published code")
-    val_size: float = opt(0.05, "share of --data that is held out for evaluation where --eval-data is not given")
-    least = LoraSettings.least | {"val_size": 1e-9}
+    val_size: float = opt(0.05, "share of --data that is held out for evaluation where --eval-data is not given, at "
+                          "least one prompt or document")
+    least = LoraSettings.least | {"val_size": 0}
     below = LoraSettings.below | {"val_size": 1}
 
 
@@ -143,8 +144,8 @@ class PromptSettings(CheckedSettings):
     chat_template: str = opt("auto", "auto: the tokenizer's chat template if it has one; none: the layout of the "
                              "model's family; or a file that holds a template")
     truncation: str = opt("delete", "rows that are too long: delete: left out and counted; left: a conversation loses "
-                          "its oldest turns, a single prompt its beginning; right: an answer loses its end; raise: an "
-                          "error")
+                          "its oldest turns, a single prompt its beginning; right: in SFT the answer to a single "
+                          "question loses its end; raise: an error")
     choices = {"truncation": ("delete", "left", "right", "raise")}
 
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RESUME_MAY_CHANGE', 'open_stage', 'close_stage', 'prepare_model', 'make_engine', 'stage_tokenizer', 'tokenized_rows',
-           'render_example', 'layout_name', 'print_dataset_summary', 'run_training', 'save_trained']
+           'render_example', 'layout_name', 'held_out_cure', 'print_dataset_summary', 'run_training', 'save_trained']
 
 # %% ../../nbs/04_training/405_stage.ipynb #16da0995
 import shutil
@@ -173,8 +173,14 @@ def layout_name(model, tokenizer) -> str:
     "Which layout the rows of a model have, in words."
     if isinstance(layout_of(model, tokenizer), ChatLayout):
         return "the chat template of the tokenizer"
-    unused = ", its chat template is not used" if getattr(tokenizer, "chat_template", None) else ""
-    return f"that of the family {family_of(model).name}{unused}"
+    unused = "; the folder's chat template is not used" if getattr(tokenizer, "folder_template", None) else ""
+    return f"that of the family {family_of(model).name}, of a conversation its last answer{unused}"
+
+
+def held_out_cure(settings: RowSettings, evaluation: bool) -> str:
+    "What helps if no held-out row can be used: the end of an error line."
+    own = evaluation and not settings.eval_data
+    return "; these rows were held out: give --eval-data, or a larger --val-size" if own else ""
 
 
 def print_dataset_summary(account: Account, tokenizer, rows: Sequence, stage: str = "", layout: str = "",

@@ -86,7 +86,8 @@ class TrainedRun:
         return open_part(self.folder, name)
 
     def __repr__(self):
-        return f"TrainedRun {self.folder.name}: " + ", ".join(f"{k} {_short(v)}" for k, v in self.report.items())
+        return f"TrainedRun {self.folder.name}: " + ", ".join(
+            f"{k} {_short(v)}" for k, v in self.report.items() if k != "data")  # the account is long
 
 # %% ../../nbs/04_training/412_trained.ipynb #51dcc168
 def show_pictures(run: TrainedRun) -> Html:
