@@ -287,7 +287,7 @@ def _check(settings):
     account, rows = check_data(s.data, s.stage, model, tokenizer, length, s.truncation, s.dataset_text_field)
     print("\n".join(account_lines(account, s.stage)))
     if not rows:
-        raise UserError(f"{s.data}: no usable row for {s.stage}; see what was left out, and why")
+        raise UserError(f"{s.data}: no usable row for {s.stage}: {account.reasons()}")
     lengths = sorted(map(len, rows))
     print("lengths:", ", ".join(f"p{p} {lengths[(len(lengths) - 1) * p // 100]}" for p in (0, 50, 95, 100)))
     layout = "chat template" if isinstance(layout_of(model, tokenizer), ChatLayout) else family_of(model).name

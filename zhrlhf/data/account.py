@@ -24,7 +24,7 @@ SHOWN_PLACES = 3  # how many places of each note are kept
 @dataclass
 class Account:
     """What became of the rows of a source: how many there were, of which form, what was left out, not read, cut or
-    changed, and where. An account without `notes` says that every row is used as it stands.
+    changed, and where. Without notes, every row is used as it stands.
 
     `notes`: {(kind, what): [how many rows, the first places]}; the kinds are those of KINDS."""
     source: str = ""
@@ -114,6 +114,7 @@ def account_from(found: dict) -> Account:
                    notes=notes)
 
 # %% ../../nbs/02_data/217_account.ipynb #5e1caf09
+# blanks that often get lost, and how GLM and ChatGLM spell some of them
 SUSPICIOUS_BLANKS = r"\A\s|\s\Z|\s\s|[\t\r\n\u3000\u200b-\u200f\ufeff]|<n>|<\|tab\|>|<\|blank_"
 
 

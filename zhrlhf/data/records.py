@@ -35,7 +35,9 @@ class Record:
 
     A conversation also has its `messages` before the answer (without the system text), which a chat template writes;
     `prompt` is then the same turns as text, for models without one, whose layout opens the answer with 答：.
-    `marked` says why the last answer is not to be learnt, `where` the place in the file."""
+    `system` is the system text, `tools` are definitions of functions, `data_type` names a kind of data (the reward
+    model reports its accuracy for each). `marked` says why the last answer is not to be learnt, `where` its place in
+    the file."""
     prompt: str
     answers: tuple[Answer, ...] = ()
     prefix: str = ""

@@ -39,7 +39,7 @@ MALFORMED_SHOWN = 20  # so many malformed rows are listed
 
 
 def stream_records(source: str | Path, account: Account | None = None) -> Iterator[Record]:
-    """Yields the records of a file or folder, in any form of data.records and any kind of file of data.row_files.
+    """Yields the records of a file or folder, in any form of data.forms and any kind of file of data.row_files.
 
     Rows that cannot be used, and fields that are not read, go into the account. Malformed rows are a `UserError` that
     lists the first twenty, raised after the last row."""

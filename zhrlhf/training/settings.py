@@ -133,7 +133,7 @@ class RowSettings(LoraSettings):
     split_special_tokens: bool = opt(True, "special tokens that the data spell out are characters; otherwise they are "
                                      "tokens, as in the published code")
     val_size: float = opt(0.05, "share of --data that is held out for evaluation where --eval-data is not given, at "
-                          "least one prompt or document")
+                          "least one prompt or document (also with 0)")
     least = LoraSettings.least | {"val_size": 0}
     below = LoraSettings.below | {"val_size": 1}
 
@@ -153,7 +153,7 @@ class PromptSettings(CheckedSettings):
 class DataSettings(RowSettings):
     "How a data set becomes rows and batches."
     per_device_train_batch_size: int = opt(32, "rows (or pairs) in one micro-batch")
-    max_length: int = opt(256, "tokens in a row")
+    max_length: int = opt(256, "most tokens in a row")
     token_cache: str = opt("", "folder that keeps tokenised text for later runs; default: the folder tokens of the run")
     least = RowSettings.least | {"per_device_train_batch_size": 1, "max_length": 2}
 
@@ -171,7 +171,7 @@ class TrainingSettings(DataSettings):
     lr_scheduler_type: str = opt("cosine", "linear, cosine, constant or constant_with_warmup")
     warmup_steps: int = opt(20, "steps over which the learning rate rises from 0; constant has none")
     warmup_ratio: float = opt(0.0, "the same as a share of all steps; above 0 it replaces --warmup-steps")
-    eval_steps: int = opt(0, "evaluate every N steps; 0: never")
+    eval_steps: int = opt(0, "evaluate every N steps and at the end; 0: at the end only")
     lora_dropout: float = opt(0.0, "dropout in front of the adapters")
     least = DataSettings.least | {"warmup_steps": 0, "warmup_ratio": 0, "eval_steps": 0, "lora_dropout": 0,
                                    "max_steps": -1}

@@ -174,7 +174,7 @@ def layout_name(model, tokenizer) -> str:
     if isinstance(layout_of(model, tokenizer), ChatLayout):
         return "the chat template of the tokenizer"
     unused = "; the folder's chat template is not used" if getattr(tokenizer, "folder_template", None) else ""
-    return f"that of the family {family_of(model).name}, of a conversation its last answer{unused}"
+    return f"that of the family {family_of(model).name}; of a conversation only the last answer is learnt{unused}"
 
 
 def held_out_cure(settings: RowSettings, evaluation: bool) -> str:
