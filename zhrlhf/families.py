@@ -290,7 +290,8 @@ def _check(settings):
         raise UserError(f"{s.data}: no usable row for {s.stage}: {account.reasons()}")
     lengths = sorted(map(len, rows))
     print("lengths:", ", ".join(f"p{p} {lengths[(len(lengths) - 1) * p // 100]}" for p in (0, 50, 95, 100)))
-    layout = "chat template" if isinstance(layout_of(model, tokenizer), ChatLayout) else family_of(model).name
+    chat = isinstance(layout_of(model, tokenizer), ChatLayout)
+    layout = "chat template" if chat else f"{family_of(model).name}, of a conversation the last answer is learnt"
     for number, row in enumerate(rows[:2], 1):
         print(f"row {number} (layout: {layout}; labelled tokens in brackets):", tokens_shown(tokenizer, row))
 
