@@ -181,7 +181,10 @@ class SpelledSpecials(PieceVocabulary):
         spelled = {token: self._spell(token) for token in specials}
         in_file = [token for token in specials if self._piece_ids.get(token, unknown) != unknown]
         ids = {self._convert_token_to_id(token): [*map(self._convert_token_to_id, spelled[token])] for token in in_file}
-        self._spelled = spelled | ids  # serves rows of pieces and rows of ids
+        # a control piece never comes out of a text: such a string is characters without a piece
+        controls = {piece: [self._pieces[unknown]] for piece, i in self._piece_ids.items()
+                    if piece[:1] in "<[" and self._sp.is_control(i)}
+        self._spelled = controls | spelled | ids  # serves rows of pieces and rows of ids
 
     def _spell(self, token):
         "The pieces of the characters of a special token; neighbours without a piece are one unknown piece."
