@@ -125,9 +125,8 @@ def shorter(layout: FamilyLayout | ChatLayout, record: Record, row: TokenRow, ro
         return None
     starts = range(1, len(record.prompt))
     at = bisect_left(starts, True, key=lambda start: head(replace(record, prompt=record.prompt[start:])) is not None)
-    if at == len(starts):
-        return None
-    return replace(row, parts=head(replace(record, prompt=record.prompt[starts[at]:])).parts)
+    short = head(replace(record, prompt=record.prompt[starts[at]:])) if at < len(starts) else None
+    return replace(row, parts=short.parts) if short else None
 
 # %% ../../nbs/03_models/311_examples.ipynb #cf933786
 def plan_rows(layout: FamilyLayout | ChatLayout, records: Sequence[Record], answers: Sequence[Sequence[Answer]],
