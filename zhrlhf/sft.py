@@ -35,6 +35,7 @@ if __name__ == "__main__":
     answer_help(SFTSettings)  # before the imports that take seconds
 
 # %% ../nbs/04_training/410_sft.ipynb #9869ffc3
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,6 +151,8 @@ def train(settings: SFTSettings | None = None, callbacks: tuple = (), free: tupl
     print_dataset_summary(held, tokenizer, eval_rows, "evaluation", shown=())
     held_out = sorted_batches(eval_rows, tokenizer.pad_token_id)
     asked = askable(model, tokenizer, records, settings.samples) if settings.sample_steps else []
+    if settings.sample_steps and not asked and is_main_process():
+        print("--sample-steps: no held-out prompt can be answered, so samples.jsonl is not written", file=sys.stderr)
     samples = every(settings.sample_steps, SampleWriter(tokenizer, asked, folder / "samples.jsonl"))
     run, measured = run_training(settings, folder, model, batches, lm_loss, lambda m: perplexity(m, held_out),
                                  [samples, *callbacks])

@@ -19,7 +19,6 @@ class TokenRow:
     parts: tuple[tuple[tuple[int, ...], bool], ...]
     answers: tuple[tuple[int, ...], ...] = ()
     notes: tuple[tuple[str, str], ...] = ()  # (kind, what) of what the layout could not write
-    complete: bool = True         # whether the answers keep their ends
 
     @property
     def head(self) -> tuple[int, ...]:
@@ -56,5 +55,5 @@ def plan_row(row: TokenRow, max_length: int, truncation: str, shorter: Callable[
     if truncation == "right" and longest and not keep_end and len(row.head) < max_length:
         left = max_length - len(row.head)
         answers = tuple(ids[:left] for ids in row.answers)
-        return replace(row, answers=answers, complete=False), "answers without their end"
+        return replace(row, answers=answers), "answers without their end"
     return None, why
