@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import TextIO
 
 from .base.devices import pick_device
-from .base.errors import UserError, run_main
+from .base.errors import UserError, printable, run_main
 from .data.lengths import TokenRow
 from .data.forms import parse_record
 from .data.records import Record, without_turns
@@ -110,11 +110,11 @@ CHAT_COMMANDS = {"/new": "forget what was said", "/help": "list the commands",
 
 
 def answer(talk: Talk, text: str, out: TextIO | None = None) -> None:
-    "Prints one answer while it is generated; Ctrl-C ends this answer and nothing else."
+    "Prints one answer, as `printable`, while it is generated; Ctrl-C ends this answer and nothing else."
     try:
         with closing(talk.ask(text)) as pieces:
             for piece in pieces:
-                print(piece, end="", flush=True, file=out)
+                print(printable(piece), end="", flush=True, file=out)
     except KeyboardInterrupt:
         pass
     print(flush=True, file=out)
@@ -139,11 +139,11 @@ def converse(talks: Sequence[Talk], lines: Iterable[str], out: TextIO | None = N
         elif text:
             for talk in talks:
                 if len(talks) > 1:
-                    print(f"[{talk.name}] ", end="", flush=True, file=out)
+                    print(f"[{printable(talk.name)}] ", end="", flush=True, file=out)
                 try:
                     answer(talk, text, out)
                 except UserError as error:  # a question that is too long must not end the conversation
-                    say(error)
+                    say(printable(error))
 
 # %% ../nbs/04_training/408_chat.ipynb #6d51aaed
 PROMPT_MARK = "> "

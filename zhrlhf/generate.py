@@ -56,7 +56,7 @@ import torch
 from torch import nn
 
 from .base.devices import pick_device, to_device
-from .base.errors import run_main
+from .base.errors import printable, run_main
 from .base.files import write_jsonl
 from .data.batches import collate
 from .data.in_memory import as_records
@@ -125,11 +125,11 @@ def sampling_of(settings: DecodingSettings) -> Sampling:
 
 # %% ../nbs/04_training/407_generate.ipynb #f11d8e59
 def print_answer(record: Record, pieces: Iterable[str]) -> str:
-    "Prints a prompt and its answer, piece by piece; returns the answer's text."
-    print(f"prompt: {record.prompt}\nanswer: {record.prefix}", end="", flush=True)
+    "Prints a prompt and its answer, piece by piece, as `printable`; returns the answer's text as it is."
+    print(printable(f"prompt: {record.prompt}\nanswer: {record.prefix}"), end="", flush=True)
     text = ""
     for piece in pieces:
-        print(piece, end="", flush=True)
+        print(printable(piece), end="", flush=True)
         text += piece
     print("\n")
     return text

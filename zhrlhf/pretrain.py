@@ -47,7 +47,7 @@ from .families import load_model, new_model
 from .models.examples import blank_sampler, blanks_of, document_rows, text_examples
 from .models.heads import lm_loss, perplexity
 from .models.hub import MODEL_PRESETS
-from .models.registry import family_of
+from .models.registry import can_pack, family_of
 from .training.stage import (close_stage, open_stage, stage_tokenizer, prepare_model, print_dataset_summary,
                                    run_training, save_trained, tokenized_rows)
 from .training.trained import TrainedRun
@@ -77,7 +77,7 @@ def text_batches(model: nn.Module, tokenizer, settings: PretrainSettings) -> tup
     print_dataset_summary(account, tokenizer, rows, "pretraining", f"documents of the family {family_of(model).name}",
                           shown)
     share = (settings.rows_per_step, settings.seed, settings.per_device_train_batch_size)
-    if family_of(model).packs:
+    if can_pack(model):
         return packed_batches(rows, tokenizer.pad_token_id, settings.max_length, *share), account
     return bucketed_batches(rows, tokenizer.pad_token_id, *share, vary=vary), account
 

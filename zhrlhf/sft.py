@@ -54,7 +54,7 @@ from .families import load_model
 from .generate import generate
 from .models.examples import best_answer_rows, prompt_rows
 from .models.heads import lm_loss, perplexity
-from .models.registry import family_of
+from .models.registry import can_pack, family_of
 from .models.sampling import SAMPLING_PRESETS
 from .training.callbacks import evaluate_model, every
 from .training.loop import Run
@@ -115,7 +115,7 @@ class SampleWriter:
 def answer_batches(model: nn.Module, tokenizer, settings: SFTSettings) -> tuple[Batches, Account]:
     "Batches of the best answers of a record source, in buckets or packed, and the account of its rows."
     family = family_of(model)
-    if settings.packing and not family.packs:
+    if settings.packing and not can_pack(model):
         raise UserError(f"--packing: rows of {family.name} cannot share a row; leave it out")
     if not settings.completion_only_loss and family.template(tokenizer).blank is not None:
         raise UserError(f"--no-completion-only-loss: {family.name} reads prompts in both directions and would only "

@@ -12,7 +12,8 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from .errors import UserError
@@ -96,6 +97,8 @@ def _loads(data, where):
         raise UserError(f"{where}: half of a \\u surrogate pair; fix or drop the character") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{where}: not JSON at character {error.pos + 1}: {error.msg}") from None
+    except RecursionError:
+        raise UserError(f"{where}: nested too deeply; write flat JSON") from None
     except ValueError as error:
         raise UserError(f"{where}: {error}; write a number or null") from None
 
@@ -105,7 +108,8 @@ def _open(path):
     try:
         return open(path, "rb")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read, {(error.strerror or 'unknown reason').lower()}") from None
+        fix = "; get the right to read it, or give another" if error.errno == errno.EACCES else ""
+        raise UserError(f"{path}: cannot be read, {(error.strerror or 'unknown reason').lower()}{fix}") from None
 
 
 def read_json(path: str | Path):
@@ -144,6 +148,14 @@ def _swap(new, path):
     shutil.rmtree(old, ignore_errors=True)
 
 # %% ../../nbs/10_tools/1002_files.ipynb #56d829ca
+@lru_cache(1)
+def _new_file_mode():
+    "The rights of a new file: 0666 without those that the umask takes away. It can be read only by setting it."
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     "Yield an empty folder; it becomes `path` when the block succeeds, otherwise the old `path` stays"
@@ -156,6 +168,9 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     try:
         yield temp
         for file in temp.rglob("*"):
+            if file.is_file() and not file.is_symlink():
+                with suppress(OSError):  # some network disks have no such rights
+                    os.chmod(file, _new_file_mode())
             _fsync(file)
         _swap(temp, path)
     except BaseException as error:

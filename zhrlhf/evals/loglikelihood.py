@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SPLIT_RULES', 'LOGITS_BUDGET', 'PACKING_STEP', 'LONG_ROWS', 'ENOUGH_RESULTS', 'split_ids', 'Request', 'own_front',
-           'window_of', 'RequestRows', 'make_requests', 'Past', 'keeps_all', 'head_alone', 'PieceForward',
-           'wanted_places', 'PrefixTreeReader', 'block_size', 'regroup', 'logprobs_at', 'batches_of', 'walk_tree',
-           'packed_head', 'Score', 'usual_budget', 'score_rows', 'scores', 'loglikelihood', 'token_logprobs']
+           'window_of', 'RequestRows', 'make_requests', 'Past', 'keeps_all', 'PieceForward', 'wanted_places',
+           'PrefixTreeReader', 'block_size', 'regroup', 'logprobs_at', 'batches_of', 'walk_tree', 'packed_head',
+           'Score', 'usual_budget', 'score_rows', 'scores', 'loglikelihood', 'token_logprobs']
 
 # %% ../../nbs/07_evaluation/701_loglikelihood.ipynb #ac852aa5
 import copy
@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -26,7 +27,8 @@ from ..base.errors import UserError
 from ..data.chat_templates import encode_inside, single_turn_frame
 from ..data.prompts import PromptTemplate, encode, encode_prompt, role_id, special_texts
 from .prefix_tree import GAIN, Piece, plan_reading, shared_prefix_length
-from ..models.heads import eval_mode, last_mlp_only_at
+from ..models.heads import last_mlp_only_at
+from ..models.own_logits import eval_mode, head_kind, logits_of
 from ..models.registry import GENERIC, family_of
 from ..models.sampling import packed_weights
 
@@ -81,7 +83,7 @@ class RequestRows:
             self.template, self.front, self.empty = PromptTemplate(template.end, before, after=after), (), ()
         elif template.blank is None:
             self.template, self.front = PromptTemplate(template.end), own_front(tokenizer)
-            self.empty = self.front or (role_id(tokenizer, "bos", "eos"),)
+            self.empty = self.front or (role_id(tokenizer, "bos", "cls", "eos", "sep"),)
         else:
             self.template, self.front, self.empty = replace(template, between=()), (), ()
         fixed = len(encode_prompt(self.template, (), (), 0))
@@ -162,25 +164,15 @@ def keeps_all(model: nn.Module) -> bool:
         return False
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
 
-
-def head_alone(model: nn.Module, ids: torch.Tensor) -> bool:
-    """Does the output layer alone make a model's logits from the last hidden states of its backbone? Tried on `ids`
-    [1, T]."""
-    head, base = model.get_output_embeddings(), model.base_model
-    if head is None or base is model:
-        return False
-    return torch.allclose(head(base(input_ids=ids, use_cache=False).last_hidden_state),
-                          model(input_ids=ids, use_cache=False).logits, rtol=1e-5, atol=1e-5)
-
 # %% ../../nbs/07_evaluation/701_loglikelihood.ipynb #b046f872
 class PieceForward:
-    "The forward pass of a model over batches of pieces; `ids` are a few tokens of a row, to try the model on."
+    "The forward pass of a model over batches of pieces, and the `head` that makes its own logits of what it gives."
 
-    def __init__(self, model, tokenizer, ids):
+    def __init__(self, model, tokenizer):
         self.model, self.family, self.pad = model, family_of(model), tokenizer.pad_token_id or 0
         self.device, self.has_cache = next(model.parameters()).device, keeps_all(model)
-        self.separate_head = head_alone(model, torch.tensor([ids], device=self.device))
-        self.head = model.get_output_embeddings() if self.separate_head else nn.Identity()
+        self.separate_head = head_kind(model) != "whole"
+        self.head = partial(logits_of, model)
 
     def inputs(self, pieces: list[Piece], past: Past | None) -> dict[str, torch.Tensor]:
         "The arguments of the forward pass, each [B, …]: ids, positions, and a mask where the past has padding."
@@ -268,7 +260,7 @@ def regroup(parts: Iterable[tuple[torch.Tensor, torch.Tensor]],
         yield torch.cat(states), torch.cat(wanted)
 
 # %% ../../nbs/07_evaluation/701_loglikelihood.ipynb #68ba5062
-def logprobs_at(head: nn.Module, states: torch.Tensor, places: torch.Tensor, targets: torch.Tensor,
+def logprobs_at(head: Callable, states: torch.Tensor, places: torch.Tensor, targets: torch.Tensor,
                 size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Float32 log-probabilities [N] of the ids `targets` [N] at the ascending `places` [N] among `states` [P, D], and
     whether each target is the most probable token; `size` states at a time."""
@@ -320,12 +312,13 @@ PACKING_STEP, LONG_ROWS, ENOUGH_RESULTS = 32, 128, 2**12
 
 
 @contextmanager
-def packed_head(model: nn.Module, head: nn.Module, size: int, lengths: list[int], results: int) -> Iterator[None]:
+def packed_head(model: nn.Module, head: nn.Module | None, size: int, lengths: list[int], results: int) -> Iterator[None]:
     """Context manager: with enough `results`, the output layer multiplies by packed weights, `size` states at a time;
     so do the other layers if rows of these `lengths` are long."""
     with ExitStack() as stack:
         if results >= ENOUGH_RESULTS:
-            stack.enter_context(packed_weights(head, size))
+            if head is not None:
+                stack.enter_context(packed_weights(head, size))
             if sum(lengths) >= LONG_ROWS * len(lengths):
                 stack.enter_context(packed_weights(model.base_model, 16 * PACKING_STEP, PACKING_STEP))
         yield
@@ -356,13 +349,13 @@ def score_rows(model: nn.Module, tokenizer, rows: dict, batch_tokens: int | None
         raise UserError(f"a {model.config.model_type} is an encoder-decoder model, which this scorer does not support; "
                         f"give a decoder, GLM or ChatGLM")
     with eval_mode(model):
-        reader = PrefixTreeReader(model, tokenizer, next(iter(rows))[0][:8])
+        reader = PrefixTreeReader(model, tokenizer)
         plan = plan_reading(rows, reader.family.template(tokenizer).blank is not None,
                             gain if reader.has_cache else math.inf)
         logprobs, hits, done = torch.full((plan.results,), math.nan), torch.zeros(plan.results, dtype=torch.bool), 0
         size = block_size(model.config.get_text_config().vocab_size, reader.device)
         found = walk_tree(reader, plan.root.kids, batch_tokens or usual_budget(reader.device))
-        with packed_head(model, reader.head, size, [len(ids) for ids, _ in rows], plan.results):
+        with packed_head(model, model.get_output_embeddings(), size, [len(ids) for ids, _ in rows], plan.results):
             for states, wanted in regroup(found, size) if reader.separate_head else found:
                 some, right = logprobs_at(reader.head, states, *wanted[:, :2].unbind(1), size)
                 numbers = wanted[:, 2].cpu()

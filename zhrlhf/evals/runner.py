@@ -17,7 +17,7 @@ import torch
 from ..base.devices import to_device
 from ..base.errors import UserError
 from ..data.batches import Example, collate
-from ..data.prompts import end_id, family_end_id
+from ..data.prompts import known_ends
 from .loaders import Item
 from .loglikelihood import Score, make_requests as rows_of, scores, usual_budget, window_of
 from .metrics import cmrc_scores, compared_by, score_line
@@ -122,7 +122,7 @@ def scored_lines(evaluated: EvaluatedModel, job: EvaluationJob, items: list[Item
 def first_line(tokenizer, ids: Sequence[int]) -> tuple[str, bool]:
     "The text of an answer up to its first line break, and whether the answer has ended."
     text = answer_text(tokenizer, ids)
-    return text.partition("\n")[0], "\n" in text or not {end_id(tokenizer), family_end_id(tokenizer)}.isdisjoint(ids)
+    return text.partition("\n")[0], "\n" in text or not known_ends(tokenizer).isdisjoint(ids)
 
 
 def fitted_prompts(evaluated: EvaluatedModel, prompts: list[str],

@@ -90,8 +90,11 @@ def weight_files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give the folder that holds the model's files")
-    files = (_transformers_set(folder, "model", ".safetensors") or _transformers_set(folder, "pytorch_model", ".bin")
-             or _original_set(folder))
+    try:
+        files = (_transformers_set(folder, "model", ".safetensors")
+                 or _transformers_set(folder, "pytorch_model", ".bin") or _original_set(folder))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read, {(error.strerror or 'unknown reason').lower()}") from None
     if not files:
         raise UserError(f"{folder}: no weights here; looked for model.safetensors, pytorch_model.bin, their parts, and "
                         f"{ORIGINAL_CHECKPOINT}")

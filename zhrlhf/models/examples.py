@@ -24,7 +24,8 @@ from ..data.chat_templates import Chat, ChatRefused, encode_chats
 from ..data.chat_text import has_chat_template
 from ..data.infilling import document_pieces, infill, Infilling
 from ..data.lengths import TokenRow, plan_row
-from ..data.prompts import PromptTemplate, decode, encode, encode_document, encode_prompt, special_texts
+from ..data.prompts import (PromptTemplate, decode, encode, encode_document, encode_prompt, needed_end,
+                                 special_texts)
 from ..data.records import (ROLE_MARKS, TURN_OFF, Answer, Record, chat_messages, prompt_texts,
                                  without_turns)
 from .registry import family_of
@@ -47,7 +48,7 @@ class FamilyLayout:
         prompts = encode(self.tokenizer, [r.context() for r in records], self.marks)
         prefixes = encode(self.tokenizer, [r.prefix or ROLE_MARKS["assistant"] * bool(r.messages) for r in records])
         texts = iter(encode(self.tokenizer, [a.answer for some in answers for a in some]))
-        return [self._row(record, prompt, prefix, some, [(*next(texts), self.template.end) for _ in some])
+        return [self._row(record, prompt, prefix, some, [(*next(texts), needed_end(self.template)) for _ in some])
                 for record, prompt, prefix, some in zip(records, prompts, prefixes, answers)]
 
     def _row(self, record, prompt, prefix, answers, ids):

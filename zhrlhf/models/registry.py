@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['FAMILIES', 'GENERIC', 'decoder_ids', 'glm_ids', 'chatglm_ids', 'glm_blanks', 'chatglm_blanks', 'decoder_visibility',
-           'prefix_visibility', 'Family', 'family_named', 'family_of', 'blocks_of', 'freeze']
+           'prefix_visibility', 'Family', 'family_named', 'family_of', 'can_pack', 'blocks_of', 'freeze']
 
 # %% ../../nbs/03_models/310_registry.ipynb #aab1b2ee
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -19,13 +20,12 @@ from ..data.infilling import chatglm_infilling, glm_infilling, Infilling
 from ..data.prompts import (blank_ids, chatglm_template, decoder_template, end_id, family_end_id, glm_template,
                                  pangu_template, role_id)
 from .heads import freeze_prefix
+from .own_logits import eval_mode, model_inputs
 
 # %% ../../nbs/03_models/310_registry.ipynb #d98909ef
 def decoder_ids(tokenizer) -> dict:
     "The special ids that a decoder's config carries, so that a saved model generates and stops without its tokenizer."
-    if role_id(tokenizer, "pad") == end_id(tokenizer):
-        raise UserError("a new model needs a tokenizer whose pad token is not its eos token")
-    return {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": role_id(tokenizer, "bos", None),
+    return {"pad_token_id": role_id(tokenizer, "pad"), "bos_token_id": role_id(tokenizer, "bos", "cls", None),
             "eos_token_id": end_id(tokenizer)}
 
 
@@ -76,7 +76,7 @@ class Family:
     view: Callable = decoder_visibility       # (model, ids [B, T]) -> positions, visible keys
     blocks: str = ""                          # path in the backbone to the list of blocks; "": found by its length
     above: tuple[str, ...] = ()               # embeddings of the backbone that do not lie below the blocks
-    packs: bool = True                        # documents may share a row, kept apart by positions that restart
+    packs: bool | None = True                 # documents may share a row, kept apart by positions; None: tried
     spans: bool = False                       # rows that begin alike may stand in one line; causal attention only
     infilling: Callable | None = None         # (model, tokenizer) -> how blanks are drawn; None: no blanks
     lora_target_modules: tuple[str, ...] | str = "all-linear"
@@ -98,7 +98,7 @@ FAMILIES = {family.name: family for family in [
     Family("decoder", ("mistral", "qwen2", "gemma2")),
 ]}
 # any other model that predicts the next token: we assume nothing about its attention
-GENERIC = Family("other decoder", (), packs=False)
+GENERIC = Family("other decoder", (), packs=None)
 
 # %% ../../nbs/03_models/310_registry.ipynb #7dbf5eb3
 def family_named(model_type: str) -> Family:
@@ -109,6 +109,36 @@ def family_named(model_type: str) -> Family:
 def family_of(model: nn.Module) -> Family:
     "The family of a model."
     return family_named(model.config.model_type)
+
+# %% ../../nbs/03_models/310_registry.ipynb #7970cf0a
+_PACKING = WeakKeyDictionary()
+
+
+def can_pack(model: nn.Module) -> bool:
+    "Whether documents may share a row of a model; False where that cannot be tried, as on weights that are sharded."
+    family = family_of(model)
+    if family.packs is not None:
+        return family.packs
+    if any(p.is_meta or hasattr(p, "ds_id") for p in model.parameters()):
+        return False
+    if model not in _PACKING:
+        with torch.no_grad(), eval_mode(model):
+            _PACKING[model] = _documents_stay_apart(model)
+    return _PACKING[model]
+
+
+def _documents_stay_apart(model):
+    "Tries a row of two documents against the same documents alone."
+    words = model.config.get_text_config().vocab_size
+    texts = [torch.tensor([[words * n // 13 for n in part]], device=model.device) for part in ((1, 4, 2, 7), (9, 3, 5))]
+    positions = torch.cat([torch.arange(text.shape[1], device=model.device) for text in texts])[None]
+    packed = {"input_ids": torch.cat(texts, 1), "position_ids": positions}
+    if "position_ids" not in model_inputs(model, packed):
+        return False
+    own = torch.cat([model(input_ids=text, use_cache=False).logits for text in texts], 1)
+    found = model(**packed, use_cache=False).logits
+    bound = (1e-4 if own.dtype == torch.float32 else 0.05) * max(1.0, own.abs().max().item())
+    return (found - own).abs().max().item() <= bound
 
 # %% ../../nbs/03_models/310_registry.ipynb #d54b31ef
 def blocks_of(model: nn.Module) -> nn.ModuleList:

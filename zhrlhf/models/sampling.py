@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SAMPLING_PRESETS', 'PACKED_LIMIT', 'Sampling', 'logit_filters', 'choose_tokens', 'random_numbers', 'end_ids',
-           'decode_steps', 'packed_weights', 'sample_batch', 'answer_text']
+           'model_ends', 'decode_steps', 'packed_weights', 'sample_batch', 'answer_text']
 
 # %% ../../nbs/04_training/406_sampling.ipynb #e9d6278b
 import inspect
@@ -23,7 +23,7 @@ from torch import nn
 from ..base.errors import UserError
 from ..data.batches import positions_from_mask
 from ..data.chat_templates import answer_blank
-from ..data.prompts import decode, end_id, family_end_id, special_ids
+from ..data.prompts import decode, known_ends, special_ids
 
 # %% ../../nbs/04_training/406_sampling.ipynb #f8e4ed1d
 @dataclass(frozen=True)
@@ -107,19 +107,23 @@ def random_numbers(seed: int | Sequence[int] | None, rows: Sequence[int] | torch
 
 # %% ../../nbs/04_training/406_sampling.ipynb #d77e67d5
 def end_ids(model: nn.Module, tokenizer) -> list[int]:
-    "The ids that end an answer: those of the model's config, of its family, and of the tokenizer's chat template."
-    return sorted({end_id(tokenizer), family_end_id(tokenizer), *_config_ends(model.config)})
+    """All ids that end an answer: those of the model's config and generation config, of its family, of the tokenizer
+    and of its chat template. Whoever samples, cuts or saves takes them from here."""
+    return sorted({*known_ends(tokenizer), *model_ends(model)})
 
 
-def _config_ends(config):
-    "The ids of a config's eos_token_id, which may be one, several or none."
-    ends = config.eos_token_id
-    return [*ends] if isinstance(ends, (list, tuple)) else [] if ends is None else [ends]
+def model_ends(model: nn.Module) -> list[int]:
+    "The ids that a model's config and generation config name as ends: eos_token_id, which may be one, several or none."
+    found = []
+    for config in (model.config, model.config.get_text_config(), getattr(model, "generation_config", None)):
+        ends = getattr(config, "eos_token_id", None)
+        found += ends if isinstance(ends, (list, tuple)) else [] if ends is None else [ends]
+    return list(dict.fromkeys(found))
 
 
-def _end_and_pad_ids(config, more, device):
+def _end_and_pad_ids(model, more, device):
     "The ids that end a row, as a tensor, and the id that fills a row after its end."
-    ends, pad = sorted({*_config_ends(config), *more}), config.pad_token_id
+    ends, pad = sorted({*model_ends(model), *more}), model.config.get_text_config().pad_token_id
     return (torch.tensor(ends, dtype=torch.long, device=device),
             pad if pad is not None else int(ends[0]) if ends else 0)
 
@@ -129,13 +133,13 @@ def decode_steps(model: nn.Module, batch: dict[str, torch.Tensor], sampling: Sam
                  numbers: torch.Tensor | None = None, ends: Sequence[int] = ()) -> Iterator[torch.Tensor]:
     """Yields the next ids [B] of a left-padded batch of prompts, step by step, until every row has ended; a row that
     has ended yields pad. `numbers` [B, max_new_tokens]: the random numbers of the draws. `ends`: ids that end a row
-    beside those of the model's config."""
+    beside those of the model's configs."""
     from transformers import DynamicCache
     if "past_key_values" not in inspect.signature(model.base_model.forward).parameters:
         raise UserError(f"a {model.config.model_type} has no KV cache that this project knows; it cannot be sampled")
     ids, cache, new_tokens = batch["input_ids"], DynamicCache(config=model.config), None
     count, device, mask = len(ids), ids.device, batch.get("attention_mask", torch.ones_like(ids))
-    ends, pad = _end_and_pad_ids(model.config, ends, device)
+    ends, pad = _end_and_pad_ids(model, ends, device)
     rows = torch.arange(count, device=device)                      # the rows that are in the batch
     running = torch.ones(count, dtype=torch.bool, device=device)   # the rows that have not ended
     numbers = (sampling.numbers(None, rows) if numbers is None else numbers).to(device)
@@ -202,7 +206,7 @@ def answer_text(tokenizer, ids: Iterable[int], specials: bool = False) -> str:
     """The text of one answer: everything before the first end token. Special tokens are left out, or shown by their
     names with `specials`; pad is always left out, unk is always shown."""
     ids, special = [int(i) for i in ids], special_ids(tokenizer)
-    ends = {end_id(tokenizer), family_end_id(tokenizer)}
+    ends = known_ends(tokenizer)
     end = next((at for at, i in enumerate(ids) if i in ends), len(ids))
     hidden = {tokenizer.pad_token_id} if specials else special - {tokenizer.unk_token_id}
     text = ""

@@ -19,7 +19,7 @@ from ..data.batches import Example, IGNORE, collate, collate_pairs, packed_batch
 from ..data.couplets import load_poems
 from ..data.tokenizers.characters import couplet_tokenizer
 from ..families import load_model, load_reward_model, new_model
-from ..models.registry import family_of
+from ..models.registry import can_pack, family_of
 from .settings import SpeedSettings
 from ..rl.preferences import row_builder
 
@@ -132,7 +132,7 @@ def collate_rows(rows: list, model: torch.nn.Module, tokenizer) -> dict[str, tor
 def work_batches(settings: SpeedSettings, examples: list, model: torch.nn.Module,
                  tokenizer) -> Iterable[list[dict[str, torch.Tensor]]]:
     "Steps of `batch_size` rows: packed, or padded in one seeded permutation, which is repeated when it ends."
-    if settings.packing and not family_of(model).packs:
+    if settings.packing and not can_pack(model):
         raise UserError(f"--packing: rows of {family_of(model).name} cannot be packed; leave it out")
     if settings.packing:
         return packed_batches(examples, tokenizer.pad_token_id, settings.max_length, settings.batch_size, settings.seed)
