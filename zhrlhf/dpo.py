@@ -7,6 +7,7 @@ __all__ = ['DPOSettings', 'row_logprobs', 'implicit_rewards', 'dpo_loss', 'refer
 
 # %% ../nbs/05_rlhf/514_dpo.ipynb #077b31a3
 from dataclasses import dataclass
+from typing import ClassVar
 
 from .base.settings import answer_help, opt, parse
 from .training.settings import PromptSettings, TrainingSettings
@@ -24,6 +25,7 @@ class DPOSettings(PromptSettings, TrainingSettings):
     label_smoothing: float = opt(0.0, "share of pairs that may be labelled the wrong way round")
     per_device_train_batch_size: int = opt(64, "pairs in one micro-batch")
     learning_rate: float = opt(2e-4, "peak learning rate of AdamW")
+    lora_dropout: ClassVar[float] = 0.0  # no option: policy and reference are compared without noise
     least = TrainingSettings.least | {"beta": 1e-6, "label_smoothing": 0}
     below = TrainingSettings.below | {"label_smoothing": 0.5}
     choices = TrainingSettings.choices | PromptSettings.choices
@@ -48,6 +50,7 @@ from .evals.metrics import paired_accuracy
 from .families import load_model
 from .models.heads import eval_mode, label_logprobs
 from .models.lora import adapter_off, has_lora
+from .models.own_logits import disable_dropout
 from .rl.preferences import load_pairs
 from .training.stage import close_stage, open_stage, stage_tokenizer, prepare_model, run_training, save_trained
 from .training.trained import TrainedRun
@@ -64,6 +67,8 @@ def implicit_rewards(model: torch.nn.Module, batch: dict[str, torch.Tensor], ref
                      beta: float) -> torch.Tensor:
     """β (log π − log π_ref) [R] of the rows of a batch; `reference` is a model, or None for `model` with its adapters
     off."""
+    if reference is not None:
+        reference.to(next(model.parameters()).dtype)  # an engine may have made the policy bfloat16
     with torch.no_grad(), adapter_off(model) if reference is None else nullcontext():
         base = row_logprobs(reference or model, batch)
     return beta * (row_logprobs(model, batch) - base)
@@ -110,7 +115,7 @@ def train(settings: DPOSettings | None = None, callbacks: tuple = (), free: tupl
     if done:
         return done
     tokenizer = stage_tokenizer(settings)
-    model = prepare_model(settings, lambda: load_model(settings.model))
+    model = disable_dropout(prepare_model(settings, lambda: load_model(settings.model)))
     reference = reference_for(model, settings)
     by_record, _, account = load_pairs(model, tokenizer, settings)
     held_groups, _, held = load_pairs(model, tokenizer, settings, evaluation=True)

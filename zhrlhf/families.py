@@ -74,17 +74,23 @@ import torch
 from torch import nn
 
 from .base.errors import run_main
-from .base.files import atomic_folder, read_json
+from .base.distributed import launched_processes
+from .base.files import atomic_folder
 from .base.plots import plot_attention_mask, token_table
 from .base.runs import quiet_libraries
 from .data.batches import IGNORE, Example
 from .data.account import Account, account_lines
 from .data.chat_text import set_chat_template
 from .data.sources import open_records, stream_texts
-from .models.conversion import convert, meta_model, native_of, open_native, tokenizer_class
+from .models.checkpoints import check_loading, checked_weight_files, weight_files
+from .models.conversion import convert, meta_model, native_of, open_native
 from .models.examples import ChatLayout, best_answer_rows, layout_of, pair_rows, prompt_rows, text_examples
+from .models.folder_checks import check_sizes, read_config, rough_parameters, vocabulary_files
 from .models.hub import MODEL_PRESETS, download, download_folder, resolve_name
+from .models.lora import adapter_base, is_adapter, load_adapter, merge_adapters
+from .models.opening import check_files_fit, check_logits, check_memory, folder_ends, taught_ends
 from .models.registry import FAMILIES, GENERIC, family_named, family_of
+from .models.tokenizer_folder import folder_tokenizer
 
 # %% ../nbs/03_models/312_families.ipynb #9ad26b32
 def new_model(size: str, tokenizer=None, **changes) -> nn.Module:
@@ -94,17 +100,26 @@ def new_model(size: str, tokenizer=None, **changes) -> nn.Module:
     from transformers import AutoConfig, AutoModelForCausalLM
     preset, _ = resolve_name(size)
     fields = preset.fields | changes
+    check_sizes(fields, size)
     config = AutoConfig.for_model(preset.model_type, **fields)
     if tokenizer is not None:
         words = max(len(tokenizer), config.vocab_size) if preset.hub else len(tokenizer)
         given = family_named(preset.model_type).ids(tokenizer)
         config = AutoConfig.for_model(preset.model_type, **{**fields, "vocab_size": words, **given})
+    if torch.get_default_device().type != "meta":  # on which a model takes no memory
+        check_memory(rough_parameters(config.to_dict()), "float32", size)
     return AutoModelForCausalLM.from_config(config)
 
 # %% ../nbs/03_models/312_families.ipynb #a9cadfc9
 def model_folder(folder: str | Path) -> Path:
-    """The folder that holds a model's config.json: the `model` folder of a run, `folder` itself, or that of a model
-    downloaded by this name."""
+    """The folder that holds a model's config.json: the `model` folder of a run, `folder` itself, that of a model
+    downloaded by this name, or the base of an adapter folder."""
+    path = _folder_of(folder)
+    return model_folder(adapter_base(path)) if is_adapter(path) else path
+
+
+def _folder_of(folder):
+    "The folder of a model or of its adapters."
     if not str(folder):
         raise UserError("no model folder given; name one that save_pretrained or a finished run has written")
     try:
@@ -112,7 +127,9 @@ def model_folder(folder: str | Path) -> Path:
     except UserError:
         named = []
     for path in (Path(folder) / "model", Path(folder), *named):
-        if (path / "config.json").is_file() and "model_type" in read_json(path / "config.json"):
+        if is_adapter(path):
+            return path
+        if (path / "config.json").is_file() and read_config(path):
             return path
     fix = (f"fetch it with: python -m zhrlhf.families download {folder}" if named
            else "give a folder written by save_pretrained or a finished run")
@@ -125,18 +142,12 @@ def load_tokenizer(folder: str | Path, chat_template: str = "auto", split_specia
     `chat_template`: auto keeps its chat template, none drops it, a file replaces it; families that fill blanks have
     none. Without `split_special_tokens`, special tokens that a text spells out are tokens, as in the published code.
     A tokenizer without a pad token pads with eos; that is safe, because rows carry their lengths and pads are never
-    searched for."""
-    path = model_folder(folder)
-    fields = read_json(path / "config.json")
-    try:
-        tokenizer = tokenizer_class(path, fields).from_pretrained(path, local_files_only=True)
-    except UserError:
-        raise
-    except Exception as error:  # a damaged tokenizer.json raises whatever its parser likes
-        raise UserError(f"{path}: the tokenizer cannot be read "
-                        f"({(str(error) or type(error).__name__).splitlines()[0]:.200})") from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    searched for. `tokenizer.folder_ends` are the ends that the folder's configs name."""
+    path, own = model_folder(folder), _folder_of(folder)
+    fields = read_config(path)
+    # adapters may come with a tokenizer of their own, which knows their chat template
+    tokenizer = folder_tokenizer(own if own != path and vocabulary_files(own) else path, fields)
+    tokenizer.folder_ends = folder_ends(path)
     native = native_of(fields)
     family = family_named(native.config.model_type if native else fields["model_type"])
     try:
@@ -164,35 +175,41 @@ def _library_quiet():
         logging.set_verbosity(level)
 
 # %% ../nbs/03_models/312_families.ipynb #5fe37863
-def _load(folder, auto, native_class, dtype, new_head=False, **kwargs):
-    "Opens a folder: only tensors are read, no remote code is run, and only a new head may be missing."
-    path = model_folder(folder)
+def _load(path, auto, native_class, dtype, new_head=False, **kwargs):
+    "Opens a folder: only tensors are read, no code of it is run, and only a new head may be missing."
     quiet_libraries()
-    native = native_of(read_json(path / "config.json"))
+    fields = read_config(path)
+    native = native_of(fields)
     if native:
+        check_files_fit(weight_files(path), dtype)
         return open_native(native, path, getattr(native, native_class), dtype, new_head, **kwargs)
+    files = checked_weight_files(path)
+    meta_model(path, fields, files)  # sizes that cannot be meant, types that are not known
+    if launched_processes() == 1:    # several processes may share the weights
+        check_files_fit(files, dtype)
     try:
         with _library_quiet():
-            model, info = auto.from_pretrained(path, local_files_only=True, use_safetensors=True, dtype=dtype,
-                                               output_loading_info=True, **kwargs)
+            model, info = auto.from_pretrained(
+                path, local_files_only=True, trust_remote_code=False, weights_only=True,
+                use_safetensors=files[0].suffix == ".safetensors", dtype=dtype, output_loading_info=True,
+                ignore_mismatched_sizes=True, **kwargs)
     except Exception as error:  # safetensors and transformers share no base class for a damaged file
         raise UserError(f"{path}: the model cannot be read "
                         f"({(str(error) or type(error).__name__).splitlines()[0]:.200})") from error
-    lacking = [name for name in info["missing_keys"] if not (new_head and name.startswith("score"))]
-    if native_class == "lm" and "score.weight" in info["unexpected_keys"]:
-        raise UserError(f"{path}: holds a reward model; give the folder of a language model")
-    if lacking:
-        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        raise UserError(f"{path}: the weights lack {lacking[0]}{more}")
+    check_loading(path, info, native_class == "scorer", new_head)
     return model
 
 # %% ../nbs/03_models/312_families.ipynb #e7aaa34a
 def load_model(folder: str | Path, dtype: str = "float32") -> nn.Module:
-    """A causal language model from a folder or by the name of a downloaded one; an encoder-decoder such as T5 if the
-    folder holds one."""
+    """A causal language model from a folder, or by the name of a downloaded one; an encoder-decoder such as T5 if the
+    folder holds one. Of a folder of adapters it is the base with the adapters merged in."""
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
-    encoder_decoder = read_json(model_folder(folder) / "config.json").get("is_encoder_decoder")
-    return _load(folder, AutoModelForSeq2SeqLM if encoder_decoder else AutoModelForCausalLM, "lm", dtype)
+    path = model_folder(folder)
+    encoder_decoder = read_config(path).get("is_encoder_decoder")
+    model = _load(path, AutoModelForSeq2SeqLM if encoder_decoder else AutoModelForCausalLM, "lm", dtype)
+    if not encoder_decoder:
+        check_logits(path, model)
+    return _with_adapters(folder, path, model)
 
 
 def load_reward_model(folder: str | Path, new_head: bool = False, dtype: str = "float32") -> nn.Module:
@@ -200,11 +217,20 @@ def load_reward_model(folder: str | Path, new_head: bool = False, dtype: str = "
 
     With `new_head` it may be the folder of a language model, which then gets a new head `score`."""
     from transformers import AutoModelForSequenceClassification
-    return _load(folder, AutoModelForSequenceClassification, "scorer", dtype, new_head, num_labels=1)
+    path = model_folder(folder)
+    model = _load(path, AutoModelForSequenceClassification, "scorer", dtype, new_head, num_labels=1)
+    return _with_adapters(folder, path, model)
+
+
+def _with_adapters(folder, path, model):
+    "The model, with the adapters of `folder` merged in if that is a folder of adapters."
+    own = _folder_of(folder)
+    return model if own == path else merge_adapters(load_adapter(model, own))
 
 # %% ../nbs/03_models/312_families.ipynb #115911f0
 def save_model(folder: str | Path, model: nn.Module, tokenizer, state: dict[str, torch.Tensor] | None = None) -> None:
-    """Writes model and tokenizer as `save_pretrained` does, all or nothing.
+    """Writes model and tokenizer as `save_pretrained` does, all or nothing; what was taught as the end of an answer
+    stands in all of its files.
 
     `state` are weights to write in place of the model's own, such as merged ones."""
     quiet_libraries()
@@ -214,7 +240,7 @@ def save_model(folder: str | Path, model: nn.Module, tokenizer, state: dict[str,
         if model.can_generate():
             plain.generation_config = model.generation_config
         model = plain
-    with atomic_folder(folder) as part:
+    with atomic_folder(folder) as part, taught_ends(model, tokenizer):
         model.save_pretrained(part, state_dict=state)
         tokenizer.save_pretrained(part)
 
@@ -282,7 +308,7 @@ def tokens_shown(tokenizer, example: Example, most: int = 80) -> str:
 def _check(settings):
     path, s = model_folder(settings.model), settings
     tokenizer = load_tokenizer(s.model, s.chat_template, s.split_special_tokens)
-    model, _ = meta_model(path, read_json(path / "config.json"))
+    model, _ = meta_model(path, read_config(path))
     length = s.max_length or (192 if s.stage in ("ppo", "grpo") else 256)
     account, rows = check_data(s.data, s.stage, model, tokenizer, length, s.truncation, s.dataset_text_field)
     print("\n".join(account_lines(account, s.stage)))

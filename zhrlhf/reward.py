@@ -9,6 +9,7 @@ __all__ = ['RewardSettings', 'pair_loss', 'rows_and_mask', 'scores_so_far', 'div
 
 # %% ../nbs/05_rlhf/502_reward.ipynb #08ba5437
 from dataclasses import dataclass
+from typing import ClassVar
 
 from .base.settings import answer_help, opt, parse
 from .training.settings import PromptSettings, TrainingSettings
@@ -31,6 +32,7 @@ class RewardSettings(PromptSettings, TrainingSettings):
                            "alone")
     by_prompt: bool = opt(False, "all pairs of a prompt in one step, each answer read once; batch sizes then count "
                           "prompts")
+    lora_dropout: ClassVar[float] = 0.0  # no option: chosen and rejected are compared without noise
     least = TrainingSettings.least | {"margin": 0, "center_rewards_coefficient": 0}
     choices = TrainingSettings.choices | PromptSettings.choices
 
@@ -59,7 +61,9 @@ from .families import load_reward_model
 from .models.examples import answer_examples, answer_fault, pair_rows
 from .models.heads import (SHIFT, eval_mode, init_score_head, last_real_index, last_scores, score_shift,
                                  token_scores)
+from .models.own_logits import disable_dropout
 from .models.registry import blocks_of
+from .models.scorers import set_scoring_pad
 from .rl.preferences import load_pairs, preference_batches, row_builder
 from .training.callbacks import evaluate_model
 from .training.deepspeed_engine import gathered
@@ -199,12 +203,13 @@ def demonstration_rows(pairs: list[list[tuple[Example, Example]]], most: int = 2
     return [group[0][0] for group in pairs[:most]]
 
 
-def load_with_new_head(folder: str) -> nn.Module:
-    "The model of a folder with a small new score head, also where ZeRO-3 has sharded it."
+def load_with_new_head(folder: str, tokenizer) -> nn.Module:
+    """The model of a folder with a small new score head, also where ZeRO-3 has sharded it, and with a pad token that
+    ends no row, which the tokenizer takes over."""
     model = load_reward_model(folder, new_head=True)
     with gathered(model.score.parameters(), change=True):
         init_score_head(model)
-    return model
+    return set_scoring_pad(model, tokenizer)
 
 
 def center_scores(model: nn.Module, tokenizer, demonstrations: list[Example]) -> float:
@@ -223,7 +228,7 @@ def train(settings: RewardSettings | None = None, callbacks: tuple = (), free: t
     if done:
         return done
     tokenizer = stage_tokenizer(settings)
-    model = prepare_model(settings, lambda: load_with_new_head(settings.model))
+    model = disable_dropout(prepare_model(settings, lambda: load_with_new_head(settings.model, tokenizer)))
     pairs, _, account = load_pairs(model, tokenizer, settings)
     held_groups, held_records, held = load_pairs(model, tokenizer, settings, evaluation=True)
     held_out = [pair for group in held_groups for pair in group]

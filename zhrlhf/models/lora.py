@@ -125,6 +125,11 @@ def _no_gather(parameters):
 def _check_mergeable(model):
     "`UserError` for adapters whose increment is not s B A, or cannot be added to their layer alone."
     from peft.tuners.lora.layer import Embedding, Linear
+    from peft.utils.other import AuxiliaryTrainingWrapper
+    for name, layer in model.named_modules():
+        if isinstance(layer, AuxiliaryTrainingWrapper):
+            raise UserError(f"{name} was trained beside the adapters; merge them with peft (merge_and_unload), and "
+                            f"give the merged model")
     tied = {n for pair in dict(getattr(model, "all_tied_weights_keys", None) or {}).items() for n in pair}
     for name, layer in lora_layers(model).items():
         names, biased = {*layer.lora_A, *layer.lora_embedding_A}, any(layer.lora_bias.values())

@@ -104,7 +104,7 @@ def _tried_kind(model):
     "The kind of head of a model that is run on two short rows."
     rows, base = _short_rows(model), model.base_model
     own = model(input_ids=rows, use_cache=False).logits
-    if own.shape[:2] != rows.shape or not torch.allclose(own[0, :-1], own[1, :-1], rtol=1e-3, atol=1e-3):
+    if own.shape[:2] != rows.shape or not _close(own[0, :-1], own[1, :-1], 1e-6, 0.01):
         raise UserError(f"a {model.config.model_type} model reads to the right, or gives no logits for each token; it "
                         f"cannot be trained to predict the next token")
     try:
@@ -120,9 +120,9 @@ def _tried_kind(model):
     return "forward" if alone is not None and _close(own_head(model, states.flatten(0, 1)), flat) else "whole"
 
 
-def _close(logits, own):
-    "Whether logits are the model's own, up to the rounding of their type."
-    bound = (1e-4 if own.dtype == torch.float32 else 0.05) * max(1.0, own.abs().max().item())
+def _close(logits, own, single=1e-4, half=0.05):
+    "Whether logits agree up to rounding: a share of the largest, for float32 and for shorter types."
+    bound = (single if own.dtype == torch.float32 else half) * own.abs().max().item()
     return logits.shape == own.shape and (logits - own).abs().max().item() <= bound
 
 # %% ../../nbs/03_models/318_own_logits.ipynb #779c26b5

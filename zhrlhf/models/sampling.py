@@ -115,7 +115,7 @@ def end_ids(model: nn.Module, tokenizer) -> list[int]:
 def model_ends(model: nn.Module) -> list[int]:
     "The ids that a model's config and generation config name as ends: eos_token_id, which may be one, several or none."
     found = []
-    for config in (model.config, model.config.get_text_config(), getattr(model, "generation_config", None)):
+    for config in (model.config, getattr(model, "generation_config", None)):
         ends = getattr(config, "eos_token_id", None)
         found += ends if isinstance(ends, (list, tuple)) else [] if ends is None else [ends]
     return list(dict.fromkeys(found))
@@ -123,7 +123,7 @@ def model_ends(model: nn.Module) -> list[int]:
 
 def _end_and_pad_ids(model, more, device):
     "The ids that end a row, as a tensor, and the id that fills a row after its end."
-    ends, pad = sorted({*model_ends(model), *more}), model.config.get_text_config().pad_token_id
+    ends, pad = sorted({*model_ends(model), *more}), getattr(model.config, "pad_token_id", None)
     return (torch.tensor(ends, dtype=torch.long, device=device),
             pad if pad is not None else int(ends[0]) if ends else 0)
 

@@ -7,7 +7,7 @@ __all__ = ['ROLES', 'FAIRSEQ_FILE', 'TOKENIZER_FILES', 'DATA_FILES', 'PATH_SETTI
            'sentencepiece_core', 'tokenizer_file', 'described', 'tokenizer_settings', 'data_only', 'difference',
            'embedding_rows', 'check_fit', 'text_notes', 'set_pad', 'folder_tokenizer']
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #97893e8f
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #93725545
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from ..base.files import read_json, write_json
 from ..data.prompts import decode, encode, special_texts
 from .conversion import native_config, native_of
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #f7820839
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #6c7f59d7
 @dataclass(frozen=True)
 class Described:
     "What a folder's tokenizer files say, read without transformers' classes."
@@ -45,7 +45,7 @@ def _attempt(work, *args):
     logging.set_verbosity_error()
     try:
         return work(*args)
-    except (KeyboardInterrupt, SystemExit, UserError):
+    except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
         return error
@@ -53,18 +53,25 @@ def _attempt(work, *args):
         logging.set_verbosity(level)
 
 
+def _result(found, place):
+    "The result of an `_attempt`; an error of another library becomes a UserError."
+    if isinstance(found, BaseException) and not isinstance(found, UserError):
+        found = UserError(f"{place}: the tokenizer cannot be read ({_trouble(found)}); fetch its files again")
+    if isinstance(found, UserError):
+        raise found
+    return found
+
+
 def _open_class(kind, folder):
     return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #6086e48d
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #9f45bfb8
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
 def _json_file(path, settings):
     from tokenizers import Tokenizer
-    core = _attempt(Tokenizer.from_file, str(path))
-    if isinstance(core, BaseException):
-        raise UserError(f"{path}: not a tokenizer ({_trouble(core)}); fetch the file again")
+    core = _result(_attempt(Tokenizer.from_file, str(path)), path)
     special = {i: token.content for i, token in core.get_added_tokens_decoder().items() if token.special}
     ids = {role: settings.get(f"{role}_id") for role in ROLES}
     ids = {role: i[0] if isinstance(i, list) and i else i for role, i in ids.items()}
@@ -72,7 +79,7 @@ def _json_file(path, settings):
                      lambda folder: _open_class(PreTrainedTokenizerFast, folder),
                      {role: special[i] for role, i in ids.items() if isinstance(i, int) and i in special})
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #bb36aa99
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #585e9ee8
 def _piece_merges(pieces):
     "The merges of BPE `pieces` [(piece, score)]: all ways to cut a piece into two, those of high scores first."
     known = {piece for piece, _ in pieces}
@@ -90,13 +97,13 @@ def _piece_model(proto, names):
     if trainer.model_type == trainer.UNIGRAM:
         return models.Unigram(scored, unk_id=unknown, byte_fallback=trainer.byte_fallback)
     if trainer.model_type != trainer.BPE:
-        raise UserError("a sentencepiece model of words or characters; only unigram and bpe can be opened")
+        raise ValueError("a sentencepiece model of words or characters; known are unigram and bpe")
     text = (kinds.NORMAL, kinds.USER_DEFINED, kinds.UNUSED)
     merges = _piece_merges([pair for pair, piece in zip(scored, proto.pieces) if piece.type in text])
     return models.BPE({name: i for i, name in enumerate(names)}, merges, unk_token=names[unknown], fuse_unk=True,
                       byte_fallback=trainer.byte_fallback)
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #d13848c6
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #f1290b25
 def _piece_cleaning(core, rules, first):
     "Sets how text is cleaned before and after: `rules` of the file; with `first` only a text's start gets a blank."
     from tokenizers import Regex, decoders, normalizers, pre_tokenizers
@@ -126,7 +133,7 @@ def sentencepiece_core(proto, names: list[str], legacy: bool = True):
                              for name, piece in zip(names, proto.pieces) if piece.type == kinds.CONTROL])
     return core
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #c7cf37c8
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #920b3a91
 FAIRSEQ_FILE = "sentencepiece.bpe.model"
 
 
@@ -162,11 +169,9 @@ def _piece_file(path, settings):
     return Described(path, {} if shifted else {name: i for i, name in enumerate(names)},
                      lambda text: [names[i] for i in model.encode(text)], None if shifted else own, defaults)
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #2aa5cfea
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #262ad862
 def _merges_file(path, guess):
-    words, merges = _object(path), path.with_name("merges.txt")
-    if not merges.is_file():
-        raise UserError(f"{path}: merges.txt is missing beside it; fetch it, too")
+    words, merges = _object(path), tokenizer_file(path.parent, ("merges.txt",))
 
     def own(folder):
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -182,7 +187,7 @@ def _merges_file(path, guess):
         core.save(str(folder / "tokenizer.json"))
         return _open_class(PreTrainedTokenizerFast, folder)
 
-    return Described(path, words, None, own)
+    return Described(path, words, own=own)
 
 
 def _words_file(path):
@@ -196,7 +201,7 @@ def _words_file(path):
                         f"beside it")
     return Described(path, words, None, lambda folder: _open_class(BertTokenizer, folder))
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #96261abe
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #d745bbff
 def _object(path):
     "The object in a JSON file; anything else is a UserError."
     try:
@@ -208,28 +213,27 @@ def _object(path):
         raise UserError(f"{path}: a JSON object {{…}} is needed, found {found}; fetch the file again")
     return value
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #d19100cb
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #a35b5913
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", FAIRSEQ_FILE, "*.model", "vocab.json",
                    "vocab.txt", "*.tiktoken", "tekken.json")
 
 
 def tokenizer_file(folder: Path, wanted: tuple[str, ...] = TOKENIZER_FILES) -> Path:
     "The file of a folder that decides what its tokenizer is; UserError if there is none."
-    present = sorted(path.name for path in folder.iterdir())
-    name = next((name for pattern in wanted for name in present if fnmatch(name, pattern)), None)
-    if name is None:
+    present = sorted(folder.iterdir())
+    path = next((path for pattern in wanted for path in present if fnmatch(path.name, pattern)), None)
+    if path is None:
         raise UserError(f"{folder}: no tokenizer here (looked for {', '.join(wanted)}); put the model's "
                         f"tokenizer files beside its weights")
     try:
-        with open(folder / name, "rb"):
-            return folder / name
+        with open(path, "rb"):
+            return path
     except OSError as error:
-        raise UserError(f"{folder / name}: cannot be read, {(error.strerror or 'unknown reason').lower()}") from None
+        raise UserError(f"{path}: cannot be read, {(error.strerror or 'unknown reason').lower()}") from None
 
 
 def described(path: Path, settings: dict, guess) -> Described:
-    """What the tokenizer file `path` says; `settings`: the fields of config.json and tokenizer_config.json, `guess`: the
-    library's tokenizer or error."""
+    "What the file `path` says; `settings`: fields of both config files, `guess`: the library's tokenizer or error."
     if path.name == "tokenizer.json":
         return _json_file(path, settings)
     if path.suffix == ".model":
@@ -239,7 +243,7 @@ def described(path: Path, settings: dict, guess) -> Described:
     raise UserError(f"{path}: does not say how text is split, which stands in the model's own code; put the model's "
                     f"tokenizer.json beside it")
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #a92f3e64
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #ab849a9f
 DATA_FILES = ("tokenizer.json", "*.model", "vocab.json", "vocab.txt", "merges.txt", "special_tokens_map.json",
               "added_tokens.json", "chat_template.jinja", "additional_chat_templates")
 PATH_SETTINGS = ("auto_map", "tokenizer_file", "vocab_file", "merges_file", "name_or_path", "special_tokens_map_file")
@@ -266,7 +270,7 @@ def data_only(folder: Path, fields: dict, settings: dict) -> Iterator[Path]:
         write_json(stage / "tokenizer_config.json", settings)
         yield stage
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #5fb6c3a6
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #9f94cbcf
 PROBE_TEXTS = ("春风又绿江南岸，明月何时照我还？", "我们 都是abc好朋友。", "Hello, world! It's 2024.", "3.14 + 10% = 13.24",
                "a  b   c", " d", "第一行\n第二行\n\n", "😀龘")
 
@@ -284,11 +288,10 @@ def _strings(*values):
             todo += value
     return found
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #303b3ecf
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #ba258e45
 def difference(tokenizer, files: Described, named: set[str] = frozenset()) -> str:
-    """How a tokenizer differs from what the files say, in words; "" if it does not.
-
-    `tokenizer` may be the error that opening raised; `named` are special tokens that other files name."""
+    """How a tokenizer (or the error of opening it) differs from what the files say, in words; "" if it does not.
+    Other files name the special tokens `named`."""
     if isinstance(tokenizer, BaseException):
         return _trouble(tokenizer)
     vocabulary = tokenizer.get_vocab()
@@ -299,12 +302,12 @@ def difference(tokenizer, files: Described, named: set[str] = frozenset()) -> st
         if token not in files.words and token not in named:
             return f"{token} is added, which no file names"
     for text in PROBE_TEXTS if files.pieces else ():
-        ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
-        if tokenizer.convert_ids_to_tokens(ids) != files.pieces(text):
+        pieces, cut = _attempt(files.pieces, text), _attempt(tokenizer.tokenize, text)
+        if pieces != cut and not isinstance(pieces, BaseException):
             return f"{text!r} is cut into other tokens"
     return ""
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #7a63e216
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #e1ca93e3
 def _fill_roles(tokenizer, files, guess, taken):
     "Gives roles that no settings fill their tokens: those of the file, else the guess's if the file has them."
     theirs = {} if isinstance(guess, BaseException) else guess.special_tokens_map
@@ -322,16 +325,14 @@ def _by_files(folder, fields, settings):
     taken = {*settings, *(role for roles in special for role in roles)}
     with data_only(folder, fields, settings) as stage:
         guess = _attempt(_open_class, AutoTokenizer, stage)
-        files = described(path, fields | settings, guess)
+        files = _result(_attempt(described, path, fields | settings, guess), path)
         wrong = difference(guess, files, _strings(settings, *special))
         if wrong and files.own is None:
             raise UserError(f"{folder}: the tokenizer cannot be read ({wrong}); put the model's tokenizer.json there")
-        tokenizer = _attempt(files.own, stage) if wrong else guess
-    if isinstance(tokenizer, BaseException):
-        raise UserError(f"{folder}: the tokenizer cannot be read ({_trouble(tokenizer)}); fetch its files again")
+        tokenizer = _result(_attempt(files.own, stage), folder) if wrong else guess
     return _fill_roles(tokenizer, files, guess, taken), wrong
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #c1f5845d
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #fa792602
 def embedding_rows(fields: dict) -> int | None:
     "The number of rows of the word embedding that a config.json's `fields` describe; None if they do not say."
     native = native_of(fields)
@@ -344,28 +345,33 @@ def embedding_rows(fields: dict) -> int | None:
 
 def check_fit(folder: Path, tokenizer, fields: dict) -> None:
     "UserError if the tokenizer has ids for which the model has no embedding, or no ids for a text."
-    rows, (word, largest) = embedding_rows(fields), max(tokenizer.get_vocab().items(), key=lambda pair: pair[1])
+    rows = embedding_rows(fields)
+    word, largest = max(tokenizer.get_vocab().items(), key=lambda pair: pair[1], default=("", -1))
     if rows is not None and largest >= rows:
-        raise UserError(f"{folder}: the tokenizer is larger than the model: {word!r} has the id {largest}, but the "
-                        f"model has {rows} embedding rows (ids 0 to {rows - 1}); use the tokenizer that belongs to "
-                        f"the weights")
-    if not all(encode(tokenizer, [text])[0] for text in PROBE_TEXTS[:4]):
-        raise UserError(f"{folder}: the tokenizer gives no ids for a text, so its vocabulary is empty; put the model's "
-                        f"tokenizer files beside its weights")
+        raise UserError(f"{folder}: the tokenizer is larger than the model: {word!r} has id {largest}, but there are "
+                        f"{rows} embedding rows (ids 0 to {rows - 1}); use the tokenizer that belongs to the weights")
+    found = [_attempt(encode, tokenizer, [text]) for text in PROBE_TEXTS]
+    if found[0] == [[]] or all(isinstance(ids, BaseException) for ids in found):
+        raise UserError(f"{folder}: the tokenizer gives no ids for a Chinese text: {PROBE_TEXTS[0]}; put the tokenizer "
+                        f"files that belong to the weights there")
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #2290f010
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #093208d3
 def text_notes(tokenizer) -> list[str]:
     "What a tokenizer does to the probe texts, one sentence for each thing that is lost."
-    notes, (first, *_) = [], encode(tokenizer, PROBE_TEXTS)
-    unknown = first.count(tokenizer.unk_token_id) if tokenizer.unk_token_id is not None else 0
-    if 2 * unknown > len(first):
-        notes.append(f"{unknown} of the {len(first)} tokens of a Chinese sentence are unknown: {PROBE_TEXTS[0]}")
-    changed = [(text, back) for text, ids in zip(PROBE_TEXTS, encode(tokenizer, PROBE_TEXTS))
-               if (back := decode(tokenizer, ids)) != text]
+    rows = {text: _attempt(encode, tokenizer, [text]) for text in PROBE_TEXTS}
+    failed = [text for text, ids in rows.items() if isinstance(ids, BaseException)]
+    notes = [f"{failed[0]!r} cannot be encoded: {_trouble(rows[failed[0]])}"] if failed else []
+    rows = {text: ids[0] for text, ids in rows.items() if text not in failed}
+    first, core = rows.get(PROBE_TEXTS[0], []), getattr(tokenizer, "backend_tokenizer", None)
+    unknown = tokenizer.get_vocab().get(tokenizer.unk_token or getattr(core and core.model, "unk_token", None), -1)
+    if 2 * first.count(unknown) > len(first):
+        notes.append(f"{first.count(unknown)} of the {len(first)} tokens of a Chinese sentence are unknown: "
+                     f"{PROBE_TEXTS[0]}")
+    back = {text: decode(tokenizer, ids) for text, ids in rows.items()}
+    changed = [text for text in back if back[text] != text]
     if changed:
-        text, back = changed[0]
-        notes.append(f"{len(changed)} of {len(PROBE_TEXTS)} probe texts do not come back, such as {text!r}, which "
-                     f"becomes {back!r}")
+        notes.append(f"{len(changed)} of {len(PROBE_TEXTS)} probe texts do not come back, such as {changed[0]!r}: "
+                     f"{back[changed[0]]!r}")
     return notes
 
 
@@ -384,7 +390,7 @@ def set_pad(folder: Path, tokenizer) -> None:
         raise UserError(f"{folder}: the tokenizer has no special token that could pad; name a pad_token in "
                         f"tokenizer_config.json")
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #0490a69b
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #b854bfc1
 def folder_tokenizer(folder: str | Path, fields: dict):
     """The tokenizer that a folder's files describe; `fields`: its config.json.
 
@@ -396,9 +402,7 @@ def folder_tokenizer(folder: str | Path, fields: dict):
     own = native and native.tokenizer.vocab_files_names["vocab_file"]
     if own and (folder / own).exists():
         tokenizer_file(folder, (own,))
-        tokenizer = _attempt(_open_class, native.tokenizer, folder)
-        if isinstance(tokenizer, BaseException):
-            raise UserError(f"{folder}: the tokenizer cannot be read ({_trouble(tokenizer)}); fetch its files again")
+        tokenizer = _result(_attempt(_open_class, native.tokenizer, folder), folder)
     else:
         if own:
             tokenizer_file(folder, (own, *TOKENIZER_FILES))

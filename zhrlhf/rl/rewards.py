@@ -186,7 +186,10 @@ def check_reward_model(settings, tokenizer) -> None:
     """Refuses a reward model that would not read the actor's rows as they are meant: another vocabulary, another prompt
     template, or too few positions."""
     theirs, fix = load_tokenizer(settings.reward_model), "the reward model must start from this SFT model or a sibling"
-    if theirs.get_vocab() != tokenizer.get_vocab():
+    vocabulary = theirs.get_vocab()
+    if theirs.pad_token not in tokenizer.get_vocab():
+        vocabulary.pop(theirs.pad_token)  # a score model may need a pad of its own, see models.scorers
+    if vocabulary != tokenizer.get_vocab():
         raise UserError(f"{settings.reward_model}: another vocabulary than {settings.model}; {fix}")
     actor, reward = (meta_model(path, read_json(path / "config.json"))[0].config
                      for path in map(model_folder, (settings.model, settings.reward_model)))

@@ -11,6 +11,7 @@ import base64
 import copy
 import difflib
 import hashlib
+import html
 import json
 import shutil
 from dataclasses import fields, replace
@@ -92,7 +93,7 @@ class TrainedRun:
 # %% ../../nbs/04_training/412_trained.ipynb #51dcc168
 def show_pictures(run: TrainedRun) -> Html:
     "The pictures of a run, one below the other, for a notebook."
-    shown = [f'<p>{name}</p><img src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}">'
+    shown = [f'<p>{html.escape(name)}</p><img src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}">'
              for name, path in run.pictures.items()]
     return Html("".join(shown), ", ".join(path.name for path in run.pictures.values()))
 
