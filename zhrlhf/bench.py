@@ -172,11 +172,12 @@ def sampling_speed(settings: SpeedSettings, model: torch.nn.Module, tokenizer) -
 
     The loss is that of the last answers, computed by the training forward pass."""
     prompts, sampling = fixed_prompts(settings, tokenizer), Sampling(settings.new_tokens)
-    model.config.eos_token_id, times = -1, []  # no token ends an answer
+    model.config.eos_token_id = model.generation_config.eos_token_id = None
+    times = []
     for n in range(settings.warmup_steps + settings.steps):
         torch.manual_seed(settings.seed + n)
         times += [synchronized_clock()]
-        batch = rollout(model.eval(), tokenizer, prompts, sampling)
+        batch = rollout(model.eval(), tokenizer, prompts, sampling, ends=())  # no token ends an answer
         times += [synchronized_clock()]
     rounds = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(times[::2], times[1::2])][settings.warmup_steps:]
     (wall, cpu), new = map(sum, zip(*rounds)), batch["mask"].numel()

@@ -128,7 +128,7 @@ _DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, ob
 def _trouble(error, character):
     "What an error of the decoder means; `character` counts from 1"
     if isinstance(error, RecursionError):
-        return "nested too deeply"
+        return "nested too deeply; drop it, or write it flatter"
     if isinstance(error, json.JSONDecodeError):
         return f"not JSON at character {character}: {error.msg}"
     return "an integer with more than 4300 digits; write it as a text" if "digits" in str(error) else str(error)

@@ -104,7 +104,8 @@ def _characters(tokenizer, text):
 # %% ../../nbs/02_data/208_prompts.ipynb #5fff49f6
 _CHINESE = "\u2e80-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff“”‘’…—·"
 _ADDED_BLANK = re.compile(rf"(?<=[{_CHINESE}]) +(?=\S)|(?<=\S) +(?=[{_CHINESE}])"
-                          r"|(?<=\d) +(?=%)|(?<=\d) +(?=[.:/-] *\d)|(?<=\d[.:/-]) +(?=\d)|(?<=\d,) +(?=\d{3}(?!\d))")
+                          r"|(?<=\d) +(?=%)|(?<=\d) +(?=[.:/-] *\d)|(?<=\d[.:/-]) +(?=\d)"
+                          r"|(?<=\d [.:/-]) +(?=\d)|(?<=\d,) +(?=\d{3}(?!\d))")
 
 
 def joins_with_blanks(tokenizer) -> bool:

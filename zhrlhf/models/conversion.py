@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from transformers import (AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM,
                           AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig, PreTrainedModel)
+from transformers.utils import logging
 
 from ..base.errors import UserError
 from ..base.files import atomic_folder, write_json
@@ -125,8 +126,10 @@ def check_volume(model: PreTrainedModel, shapes: dict[str, tuple[int, ...]], fol
     stored = sum(map(prod, shapes.values()))
     packed = getattr(model.config, "quantization_config", None) is not None   # several numbers share one
     if shapes and not packed and (parameters > 2 * stored or everything > 2 * stored + 10**9):
+        have = set(map(_library_key(model), shapes))
+        lost = [name for name in model.state_dict() if name not in have]
         raise UserError(f"{folder}: config.json describes a model of {everything:,} numbers, but the weights hold "
-                        f"{stored:,}; are they of this model?")
+                        f"{stored:,} (missing are {', '.join(lost[:3])}, …); are they of this model?")
     if everything > MOST_PARAMETERS:
         raise UserError(f"{folder}: config.json describes a model of {everything:.1e} numbers, which cannot be meant; "
                         f"correct it, or fetch it again")
@@ -148,7 +151,7 @@ def meta_model(folder: str | Path, fields: dict, files: Sequence[Path] = ()) -> 
             model = (native.scorer if has_score else native.lm)(config).eval()
         else:
             model = _library_model(folder, fields, has_score).eval()
-    check_volume(model, shapes, folder)
+    check_volume(model, {} if native else shapes, folder)  # a plan of our own names all before memory is taken
     return model, native.published_key if native else _library_key(model)
 
 
@@ -188,7 +191,6 @@ def open_native(
     files = weight_files(folder)
     with torch.device("meta"):
         model = model_class(native_config(native, read_config(folder), **changes)).eval()
-    check_volume(model, stored_shapes(files), folder)
     load_weights(model, weight_plan(model, files, native.published_key, new_head), getattr(torch, dtype))
     if new_head:
         model.score.to_empty(device="cpu").to(getattr(torch, dtype))
@@ -234,12 +236,29 @@ def _stored_dtype(files):
 
 def _opened_by_library(src, fields, meta, dtype):
     "A model that the library opens though our plan does not fit, because it renames keys; None if that does not fit."
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # its table of keys says at length what a line of ours says
     try:
         model, info = type(meta).from_pretrained(src, dtype=dtype, **library_arguments(src, fields))
         check_loading(src, info, scorer=not meta.can_generate())
     except Exception:  # whatever it says, the line about the plan says it better
         return None
+    finally:
+        logging.set_verbosity(level)
     return model if model.all_tied_weights_keys == meta.all_tied_weights_keys else None
+
+# %% ../../nbs/03_models/308_conversion.ipynb #8ce710f1
+def _write_config(model, fields, part, dtype):
+    "Writes the config: of our own families by its class, of others as it was, without code and with the new type."
+    if native_of(fields):
+        model.config.architectures, model.config.dtype = [type(model).__name__], dtype
+        model.config.save_pretrained(part)
+        if model.can_generate():
+            model.generation_config.save_pretrained(part)
+        return
+    kept = {name: value for name, value in fields.items() if name not in ("auto_map", "torch_dtype")}
+    write_json(part / "config.json", {**kept, "architectures": [type(model).__name__],
+                                      "dtype": str(dtype).removeprefix("torch.")})
 
 
 def _write_model(src, files, fields, part, dtype, shard_size):
@@ -257,19 +276,6 @@ def _write_model(src, files, fields, part, dtype, shard_size):
     else:
         convert_weights(plan, part, shard_size, given)
     _write_config(model, fields, part, kind)
-
-
-def _write_config(model, fields, part, dtype):
-    "Writes the config: of our own families by its class, of others as it was, without code and with the new type."
-    if native_of(fields):
-        model.config.architectures, model.config.dtype = [type(model).__name__], dtype
-        model.config.save_pretrained(part)
-        if model.can_generate():
-            model.generation_config.save_pretrained(part)
-        return
-    kept = {name: value for name, value in fields.items() if name not in ("auto_map", "torch_dtype")}
-    write_json(part / "config.json", {**kept, "architectures": [type(model).__name__],
-                                      "dtype": str(dtype).removeprefix("torch.")})
 
 # %% ../../nbs/03_models/308_conversion.ipynb #99c4cf6e
 def _plain_tokenizer(folder, fields):
@@ -299,7 +305,6 @@ def convert(src: str | Path, dst: str | Path, dtype: str = "", shard_size: int =
     fields = read_config(src) if (src / "config.json").is_file() else original_checkpoint_fields(files)
     own, vocabulary = tokenizer_class(src, fields) is not AutoTokenizer, vocabulary_files(src)
     tokenizer = open_tokenizer(src, fields) if vocabulary else None
-    note_missing_tokenizer(src)
     with atomic_folder(dst) as part:
         _write_model(src, files, fields, part, dtype, shard_size)
         copy_companions(src, part, tokenizer=not own)
@@ -307,4 +312,5 @@ def convert(src: str | Path, dst: str | Path, dtype: str = "", shard_size: int =
             tokenizer.save_pretrained(part)
         if tokenizer is not None:
             check_same_tokenizer(tokenizer, open_tokenizer(part, read_config(part)), src)
+    note_missing_tokenizer(src)
     return dst

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZE_LIMITS', 'MOST_PARAMETERS', 'VOCABULARY_FILES', 'LICENCE_FILES', 'SETTING_FILES', 'COPIED_FILES', 'NOT_COPIED',
-           'PROBES', 'SizeLimit', 'check_sizes', 'rough_parameters', 'check_model_type', 'read_config',
+           'TOKENIZER_PROBES', 'SizeLimit', 'check_sizes', 'rough_parameters', 'check_model_type', 'read_config',
            'vocabulary_files', 'copy_companions', 'check_same_tokenizer', 'note_missing_tokenizer']
 
 # %% ../../nbs/03_models/317_folder_checks.ipynb #8989294b
@@ -136,16 +136,16 @@ def copy_companions(src: str | Path, dst: str | Path, tokenizer: bool = True) ->
     return [path.relative_to(src).as_posix() for path in files]
 
 # %% ../../nbs/03_models/317_folder_checks.ipynb #85c67e85
-PROBES = ("白日依山尽，黄河入海流。", "Hello, world! It's  2 blanks.", "第一行\n\tsecond line\n", "價格：￥3,141.59；繁體、한국어、😀",
+TOKENIZER_PROBES = ("白日依山尽，黄河入海流。", "Hello, world! It's  2 blanks.", "第一行\n\tsecond line\n", "價格：￥3,141.59；繁體、한국어、😀",
           "<s>特殊</s>[SEP]<|endoftext|>")
 
 
 def _reads(tokenizer):
     "What a tokenizer makes of the probes, and the ids and the template that a model's use depends on."
-    rows = [list(tokenizer(text)["input_ids"]) for text in PROBES]
+    rows = [list(tokenizer(text)["input_ids"]) for text in TOKENIZER_PROBES]
     kept = ("bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "chat_template", "padding_side")
-    return {"length": len(tokenizer), **{text: row for text, row in zip(PROBES, rows)},
-            **{f"{text} (back)": tokenizer.decode(row) for text, row in zip(PROBES, rows)},
+    return {"length": len(tokenizer), **{text: row for text, row in zip(TOKENIZER_PROBES, rows)},
+            **{f"{text} (back)": tokenizer.decode(row) for text, row in zip(TOKENIZER_PROBES, rows)},
             **{name: getattr(tokenizer, name, None) for name in kept}}
 
 

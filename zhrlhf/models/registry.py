@@ -25,8 +25,10 @@ from .own_logits import eval_mode, model_inputs
 # %% ../../nbs/03_models/310_registry.ipynb #d98909ef
 def decoder_ids(tokenizer) -> dict:
     "The special ids that a decoder's config carries, so that a saved model generates and stops without its tokenizer."
-    return {"pad_token_id": role_id(tokenizer, "pad"), "bos_token_id": role_id(tokenizer, "bos", "cls", None),
-            "eos_token_id": end_id(tokenizer)}
+    pad, end = role_id(tokenizer, "pad"), end_id(tokenizer)
+    # torch never trains the embedding of a config's pad, and an end must be trained
+    return {"pad_token_id": None if pad == end else pad, "bos_token_id": role_id(tokenizer, "bos", "cls", None),
+            "eos_token_id": end}
 
 
 def glm_ids(tokenizer) -> dict:

@@ -140,6 +140,9 @@ def decode_steps(model: nn.Module, batch: dict[str, torch.Tensor], sampling: Sam
     ids, cache, new_tokens = batch["input_ids"], DynamicCache(config=model.config), None
     count, device, mask = len(ids), ids.device, batch.get("attention_mask", torch.ones_like(ids))
     ends, pad = _end_and_pad_ids(model, ends, device)
+    quiet = {"logits_to_keep": 1}
+    if getattr(model.config, "output_router_logits", False):  # a loss of training, which fails on padded rows
+        quiet["output_router_logits"] = False
     rows = torch.arange(count, device=device)                      # the rows that are in the batch
     running = torch.ones(count, dtype=torch.bool, device=device)   # the rows that have not ended
     numbers = (sampling.numbers(None, rows) if numbers is None else numbers).to(device)
@@ -147,7 +150,7 @@ def decode_steps(model: nn.Module, batch: dict[str, torch.Tensor], sampling: Sam
         inputs = model.prepare_inputs_for_generation(ids, next_sequence_length=new_tokens, past_key_values=cache,
                                                      attention_mask=mask, position_ids=positions_from_mask(mask),
                                                      use_cache=True)
-        logits = model(**inputs | {"logits_to_keep": 1}).logits[:, -1].float()
+        logits = model(**inputs | quiet).logits[:, -1].float()
         chosen = choose_tokens(logits, sampling, numbers[rows, step, None])
         new = torch.full((count,), pad, device=device)
         new[rows] = torch.where(running[rows], chosen, new[rows])

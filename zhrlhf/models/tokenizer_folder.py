@@ -7,7 +7,8 @@ __all__ = ['ROLES', 'FAIRSEQ_FILE', 'TOKENIZER_FILES', 'DATA_FILES', 'PATH_SETTI
            'sentencepiece_core', 'tokenizer_file', 'described', 'tokenizer_settings', 'data_only', 'difference',
            'embedding_rows', 'check_fit', 'text_notes', 'set_pad', 'folder_tokenizer']
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #93725545
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #51871a92
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from ..base.files import read_json, write_json
 from ..data.prompts import decode, encode, special_texts
 from .conversion import native_config, native_of
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #6c7f59d7
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #c957d52a
 @dataclass(frozen=True)
 class Described:
     "What a folder's tokenizer files say, read without transformers' classes."
@@ -53,25 +54,16 @@ def _attempt(work, *args):
         logging.set_verbosity(level)
 
 
-def _result(found, place):
-    "The result of an `_attempt`; an error of another library becomes a UserError."
-    if isinstance(found, BaseException) and not isinstance(found, UserError):
-        found = UserError(f"{place}: the tokenizer cannot be read ({_trouble(found)}); fetch its files again")
-    if isinstance(found, UserError):
-        raise found
-    return found
-
-
 def _open_class(kind, folder):
     return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #9f45bfb8
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #4fece42b
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
 def _json_file(path, settings):
     from tokenizers import Tokenizer
-    core = _result(_attempt(Tokenizer.from_file, str(path)), path)
+    core = Tokenizer.from_file(str(path))
     special = {i: token.content for i, token in core.get_added_tokens_decoder().items() if token.special}
     ids = {role: settings.get(f"{role}_id") for role in ROLES}
     ids = {role: i[0] if isinstance(i, list) and i else i for role, i in ids.items()}
@@ -79,7 +71,7 @@ def _json_file(path, settings):
                      lambda folder: _open_class(PreTrainedTokenizerFast, folder),
                      {role: special[i] for role, i in ids.items() if isinstance(i, int) and i in special})
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #585e9ee8
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #69320ec7
 def _piece_merges(pieces):
     "The merges of BPE `pieces` [(piece, score)]: all ways to cut a piece into two, those of high scores first."
     known = {piece for piece, _ in pieces}
@@ -103,7 +95,7 @@ def _piece_model(proto, names):
     return models.BPE({name: i for i, name in enumerate(names)}, merges, unk_token=names[unknown], fuse_unk=True,
                       byte_fallback=trainer.byte_fallback)
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #f1290b25
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #bcbeea9b
 def _piece_cleaning(core, rules, first):
     "Sets how text is cleaned before and after: `rules` of the file; with `first` only a text's start gets a blank."
     from tokenizers import Regex, decoders, normalizers, pre_tokenizers
@@ -133,7 +125,7 @@ def sentencepiece_core(proto, names: list[str], legacy: bool = True):
                              for name, piece in zip(names, proto.pieces) if piece.type == kinds.CONTROL])
     return core
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #920b3a91
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #ad7bd108
 FAIRSEQ_FILE = "sentencepiece.bpe.model"
 
 
@@ -147,7 +139,15 @@ def _piece_names(proto, settings):
     return names
 
 
-def _piece_file(path, settings):
+def _class_tokens(guess, words):
+    "Tokens that a class puts behind the pieces and that have no role, such as T5's <extra_id_0>, by id."
+    known = {} if isinstance(guess, BaseException) else guess.get_vocab()
+    if not words.items() <= known.items():
+        return []
+    return sorted(known.keys() - words.keys() - set(guess.special_tokens_map.values()), key=known.get)
+
+
+def _piece_file(path, settings, guess):
     from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
     model, data = SentencePieceProcessor(), path.read_bytes()
     if isinstance(_attempt(model.LoadFromSerializedProto, data), BaseException) or not len(model):
@@ -155,9 +155,11 @@ def _piece_file(path, settings):
                         f"beside it, otherwise fetch it again")
     proto = sentencepiece_model_pb2.ModelProto.FromString(data)
     names = _piece_names(proto, settings)
+    words = {name: i for i, name in enumerate(names)}
 
     def own(folder):
         core = sentencepiece_core(proto, names, settings.get("legacy") is not False)
+        core.add_special_tokens(_class_tokens(guess, words))
         core.save(str(folder / "tokenizer.json"))
         return _open_class(PreTrainedTokenizerFast, folder)
 
@@ -166,10 +168,10 @@ def _piece_file(path, settings):
     if "Cpm" in str(settings.get("tokenizer_class")):
         return Described(path, {})
     shifted = path.name == FAIRSEQ_FILE
-    return Described(path, {} if shifted else {name: i for i, name in enumerate(names)},
-                     lambda text: [names[i] for i in model.encode(text)], None if shifted else own, defaults)
+    return Described(path, {} if shifted else words, lambda text: [names[i] for i in model.encode(text)],
+                     None if shifted else own, defaults)
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #262ad862
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #977d2981
 def _merges_file(path, guess):
     words, merges = _object(path), tokenizer_file(path.parent, ("merges.txt",))
 
@@ -201,7 +203,7 @@ def _words_file(path):
                         f"beside it")
     return Described(path, words, None, lambda folder: _open_class(BertTokenizer, folder))
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #d745bbff
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #81f27c47
 def _object(path):
     "The object in a JSON file; anything else is a UserError."
     try:
@@ -213,7 +215,7 @@ def _object(path):
         raise UserError(f"{path}: a JSON object {{…}} is needed, found {found}; fetch the file again")
     return value
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #a35b5913
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #88e1578d
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", FAIRSEQ_FILE, "*.model", "vocab.json",
                    "vocab.txt", "*.tiktoken", "tekken.json")
 
@@ -237,13 +239,13 @@ def described(path: Path, settings: dict, guess) -> Described:
     if path.name == "tokenizer.json":
         return _json_file(path, settings)
     if path.suffix == ".model":
-        return _piece_file(path, settings)
+        return _piece_file(path, settings, guess)
     if path.name in ("vocab.json", "vocab.txt"):
         return _merges_file(path, guess) if path.suffix == ".json" else _words_file(path)
     raise UserError(f"{path}: does not say how text is split, which stands in the model's own code; put the model's "
                     f"tokenizer.json beside it")
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #ab849a9f
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #357f2c1a
 DATA_FILES = ("tokenizer.json", "*.model", "vocab.json", "vocab.txt", "merges.txt", "special_tokens_map.json",
               "added_tokens.json", "chat_template.jinja", "additional_chat_templates")
 PATH_SETTINGS = ("auto_map", "tokenizer_file", "vocab_file", "merges_file", "name_or_path", "special_tokens_map_file")
@@ -270,28 +272,14 @@ def data_only(folder: Path, fields: dict, settings: dict) -> Iterator[Path]:
         write_json(stage / "tokenizer_config.json", settings)
         yield stage
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #9f94cbcf
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #42605129
 PROBE_TEXTS = ("春风又绿江南岸，明月何时照我还？", "我们 都是abc好朋友。", "Hello, world! It's 2024.", "3.14 + 10% = 13.24",
                "a  b   c", " d", "第一行\n第二行\n\n", "😀龘")
 
-
-def _strings(*values):
-    "All texts in JSON values, keys included."
-    found, todo = set(), list(values)
-    while todo:
-        value = todo.pop()
-        if isinstance(value, str):
-            found.add(value)
-        elif isinstance(value, dict):
-            todo += [*value, *value.values()]
-        elif isinstance(value, list):
-            todo += value
-    return found
-
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #ba258e45
-def difference(tokenizer, files: Described, named: set[str] = frozenset()) -> str:
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #43ceaaf5
+def difference(tokenizer, files: Described, named: str = "") -> str:
     """How a tokenizer (or the error of opening it) differs from what the files say, in words; "" if it does not.
-    Other files name the special tokens `named`."""
+    `named`: the JSON of other files that name special tokens."""
     if isinstance(tokenizer, BaseException):
         return _trouble(tokenizer)
     vocabulary = tokenizer.get_vocab()
@@ -299,7 +287,7 @@ def difference(tokenizer, files: Described, named: set[str] = frozenset()) -> st
         if vocabulary.get(word) != i:
             return f"{word} has the id {vocabulary.get(word)} and not {i}"
     for token in tokenizer.special_tokens_map.values() if files.words else ():
-        if token not in files.words and token not in named:
+        if token not in files.words and json.dumps(token, ensure_ascii=False) not in named:
             return f"{token} is added, which no file names"
     for text in PROBE_TEXTS if files.pieces else ():
         pieces, cut = _attempt(files.pieces, text), _attempt(tokenizer.tokenize, text)
@@ -307,7 +295,7 @@ def difference(tokenizer, files: Described, named: set[str] = frozenset()) -> st
             return f"{text!r} is cut into other tokens"
     return ""
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #e1ca93e3
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #4d41b8da
 def _fill_roles(tokenizer, files, guess, taken):
     "Gives roles that no settings fill their tokens: those of the file, else the guess's if the file has them."
     theirs = {} if isinstance(guess, BaseException) else guess.special_tokens_map
@@ -325,14 +313,14 @@ def _by_files(folder, fields, settings):
     taken = {*settings, *(role for roles in special for role in roles)}
     with data_only(folder, fields, settings) as stage:
         guess = _attempt(_open_class, AutoTokenizer, stage)
-        files = _result(_attempt(described, path, fields | settings, guess), path)
-        wrong = difference(guess, files, _strings(settings, *special))
+        files = described(path, fields | settings, guess)
+        wrong = difference(guess, files, json.dumps([settings, *special], ensure_ascii=False))
         if wrong and files.own is None:
             raise UserError(f"{folder}: the tokenizer cannot be read ({wrong}); put the model's tokenizer.json there")
-        tokenizer = _result(_attempt(files.own, stage), folder) if wrong else guess
+        tokenizer = files.own(stage) if wrong else guess
     return _fill_roles(tokenizer, files, guess, taken), wrong
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #fa792602
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #85044ab1
 def embedding_rows(fields: dict) -> int | None:
     "The number of rows of the word embedding that a config.json's `fields` describe; None if they do not say."
     native = native_of(fields)
@@ -355,7 +343,7 @@ def check_fit(folder: Path, tokenizer, fields: dict) -> None:
         raise UserError(f"{folder}: the tokenizer gives no ids for a Chinese text: {PROBE_TEXTS[0]}; put the tokenizer "
                         f"files that belong to the weights there")
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #093208d3
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #425fc6c5
 def text_notes(tokenizer) -> list[str]:
     "What a tokenizer does to the probe texts, one sentence for each thing that is lost."
     rows = {text: _attempt(encode, tokenizer, [text]) for text in PROBE_TEXTS}
@@ -390,28 +378,33 @@ def set_pad(folder: Path, tokenizer) -> None:
         raise UserError(f"{folder}: the tokenizer has no special token that could pad; name a pad_token in "
                         f"tokenizer_config.json")
 
-# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #b854bfc1
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #1622ba8f
+def _opened(folder, fields):
+    native, settings, wrong = native_of(fields), tokenizer_settings(folder), ""
+    own = native and native.tokenizer.vocab_files_names["vocab_file"]
+    if own and (folder / own).exists():
+        tokenizer_file(folder, (own,))
+        tokenizer = _open_class(native.tokenizer, folder)
+    else:
+        tokenizer_file(folder, (own, *TOKENIZER_FILES) if own else TOKENIZER_FILES)
+        tokenizer, wrong = _by_files(folder, fields, settings)
+        tokenizer.name_or_path = str(folder)
+    check_fit(folder, tokenizer, fields)
+    set_pad(folder, tokenizer)
+    tokenizer.folder_notes = [f"built by its files, not by the library's class: {wrong}"] if wrong else []
+    tokenizer.folder_notes += text_notes(tokenizer)
+    return tokenizer
+
+
 def folder_tokenizer(folder: str | Path, fields: dict):
     """The tokenizer that a folder's files describe; `fields`: its config.json.
 
     No code of the folder is run and nothing is asked. UserError, one line, if there is no tokenizer, if it is damaged,
     if it gives no ids, or if it has ids for which the model has no embedding. `tokenizer.folder_notes` are short
     sentences about what was odd and works."""
-    folder, native = Path(folder), native_of(fields)
-    settings, wrong = tokenizer_settings(folder), ""
-    own = native and native.tokenizer.vocab_files_names["vocab_file"]
-    if own and (folder / own).exists():
-        tokenizer_file(folder, (own,))
-        tokenizer = _result(_attempt(_open_class, native.tokenizer, folder), folder)
-    else:
-        if own:
-            tokenizer_file(folder, (own, *TOKENIZER_FILES))
-        tokenizer, wrong = _by_files(folder, fields, settings)
-        tokenizer.name_or_path = str(folder)
-        if getattr(tokenizer, "vocab_file", None):   # some classes copy it when they are saved
-            tokenizer.vocab_file = str(folder / Path(tokenizer.vocab_file).name)
-    check_fit(folder, tokenizer, fields)
-    set_pad(folder, tokenizer)
-    tokenizer.folder_notes = [f"built by its files, not by the library's class: {wrong}"] if wrong else []
-    tokenizer.folder_notes += text_notes(tokenizer)
-    return tokenizer
+    found = _attempt(_opened, Path(folder), fields)
+    if isinstance(found, BaseException) and not isinstance(found, UserError):
+        found = UserError(f"{folder}: the tokenizer cannot be read ({_trouble(found)}); fetch its files again")
+    if isinstance(found, UserError):
+        raise found
+    return found

@@ -90,7 +90,7 @@ def open_tokenizer(folder: str | Path):
         raise UserError(f"--tokenizer-dir {folder}: no tokenizer_config.json in it; give a folder that "
                         f"save_pretrained has written")
     from transformers import AutoTokenizer
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 # %% ../../nbs/08_scale/803_workloads.ipynb #261138db
 def new_llama(settings: SpeedSettings, tokenizer, scores: bool = False) -> torch.nn.Module:

@@ -7,7 +7,7 @@ __all__ = ['assemble', 'rollout', 'gather_rollout', 'select_rows', 'response_tex
            'logprobs_and_entropy', 'response_values', 'in_micro_batches']
 
 # %% ../../nbs/05_rlhf/503_rollouts.ipynb #7f3c292a
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -44,6 +44,7 @@ def rollout(
     batch_size: int = 0,  # prompts answered together, 0: all
     seed: int | tuple[int, ...] | None = None,  # with one, an answer depends only on the seed and its row number
     rows: list[int] | None = None,  # the row numbers, if they are not 0, 1, 2 …
+    ends: Sequence[int] | None = None,  # the ids that end an answer; None: all that model and tokenizer name
 ) -> dict:
     """Samples one response to every prompt example and assembles the rollout, rows in the order of the examples.
 
@@ -55,7 +56,7 @@ def rollout(
 
     def prompts(indices):
         return to_device(collate([examples[i] for i in indices], pad, side="left"), device)
-    ends = end_ids(model, tokenizer)
+    ends = end_ids(model, tokenizer) if ends is None else list(ends)
     sampled = [sample_batch(model, prompts(group), sampling, numbers[group], ends) for group in groups]
     response = torch.full((len(examples), max(ids.shape[1] for ids in sampled)), pad, device=device)
     for group, ids in zip(groups, sampled):

@@ -10,11 +10,12 @@ __all__ = ['SMALL_SIZES', 'SLIDING', 'HEAD', 'EXPERTS', 'LATENT', 'SCALES', 'LIN
            'layer_alone_gap', 'verdict_on', 'check_architecture', 'trains_exactly', 'architecture_table',
            'verdict_table']
 
-# %% ../../nbs/03_models/316_architectures.ipynb #9a289b96
+# %% ../../nbs/03_models/316_architectures.ipynb #e2b942aa
 import html
 import math
 import random
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -308,7 +309,7 @@ def layer_alone_gap(model: nn.Module) -> float | None:
         alone += F.cross_entropy(logits, torch.tensor(row.labels[1:]), ignore_index=IGNORE, reduction="sum").item()
     return abs(alone - their_loss(model, rows).item()) / sum(row.targets for row in rows)
 
-# %% ../../nbs/03_models/316_architectures.ipynb #ef90fbf2
+# %% ../../nbs/03_models/316_architectures.ipynb #5b8f9694
 COLUMNS = {"loss": loss_gap, "gradient": gradient_gap, "log-probabilities": logprob_gap, "scoring": scoring_gap,
            "greedy text": text_gap, "packing": packing_gap, "reward score": score_gap, "LoRA merge": merge_gap,
            "save and load": saved_gap}
@@ -320,16 +321,19 @@ def verdict_on(column: str, model: nn.Module, folder: Path) -> dict:
     "One cell of the table: `gap` (None if there is no number), `verdict`, and a `note` if something was said."
     from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
     try:
-        gap = COLUMNS[column](model, folder)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            gap = COLUMNS[column](model, folder)
     except Exception as error:
         note = " ".join(str(error).replace(str(folder), "FOLDER").split())[:160]
         if not isinstance(error, UserError):
             return {"gap": None, "verdict": "crash", "note": f"{type(error).__name__}: {note}"}
         known = model.config.model_type in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
         return {"gap": None, "verdict": "none" if column == "reward score" and not known else "refused", "note": note}
+    cell = {"gap": gap} if math.isfinite(gap) else {"gap": None, "note": "not a number, or of another shape"}
     if column == "packing" and not can_pack(model):
-        return {"gap": gap if math.isfinite(gap) else None, "verdict": "not packed"}
-    return {"gap": gap if math.isfinite(gap) else None, "verdict": "exact" if gap <= ROUNDING else "wrong"}
+        return cell | {"verdict": "not packed"}
+    return cell | {"verdict": "exact" if gap <= ROUNDING else "wrong"}
 
 
 def check_architecture(name: str, columns: Iterable[str] = tuple(COLUMNS)) -> dict:
