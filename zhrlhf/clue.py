@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from .base.errors import UserError, run_main
+from .base.errors import UserError, printable, run_main
 from .base.settings import answer_help, opt, parse
 from .evals.tasks import (TASKS, Item, Task, demonstrations, fitted, item_prompt, item_requests, neutral_of,
                                 read_task, task_named)
@@ -108,6 +108,7 @@ from .evals.runner import (EvaluatedModel, EvaluationJob, SPLIT_RULE, check_room
 from .data.chat_text import set_chat_template
 from .families import load_model, load_tokenizer, model_folder
 from .models.conversion import meta_model
+from .models.folder_checks import read_config
 from .models.examples import ChatLayout, layout_of
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #1c0edf16
@@ -321,7 +322,7 @@ def prompts_shown(settings: ShowSettings) -> str:
     demos = job.demos
     if settings.model:
         path = model_folder(settings.model)
-        evaluated = EvaluatedModel(meta_model(path, read_json(path / "config.json"))[0],
+        evaluated = EvaluatedModel(meta_model(path, read_config(path))[0],
                                    load_tokenizer(settings.model, "none"), settings.max_length)
         fit = fitted(job.task, item, job.method, demos, evaluated.count,
                      evaluated.room - (0 if item.choices else ClueSettings().max_new_tokens))
@@ -347,14 +348,14 @@ def print_table(words: list[str]) -> None:
     if form not in ("text", "markdown", "csv") or not names:
         raise UserError(f"--form {form}: known are text, markdown and csv" if names
                         else "table: no run given; say python -m zhrlhf.clue table RUN RUN …")
-    print(side_by_side([read_run(name) for name in names], form), end="")
+    print(printable(side_by_side([read_run(name) for name in names], form)), end="")
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #ecd9650d
 def main(argv: list | None = None) -> None:
     "The command line of `clue`: an evaluation, or one of the commands `table` and `show`."
     words = [str(word) for word in (sys.argv[1:] if argv is None else argv)]
     if words[:1] == ["show"]:
-        print(prompts_shown(parse(ShowSettings, words[1:], prog="python -m zhrlhf.clue show")))
+        print(printable(prompts_shown(parse(ShowSettings, words[1:], prog="python -m zhrlhf.clue show"))))
         return
     if words[:1] == ["table"]:
         print_table(words)
@@ -365,14 +366,13 @@ def main(argv: list | None = None) -> None:
     jobs, folder = plan_jobs(settings), open_clue_run(settings)
     for data in {job.task.name: job.data for job in jobs}.values():
         dropped = ", ".join(f"{n} dropped ({reason})" for reason, n in data.dropped.items())
-        print(f"{data.task}: {len(data.items):,} items ({TASKS[data.task].rows:,} in CLUE), "
-              f"{dropped or 'none dropped'}; "
-              f"{', '.join(f'{n} × {k}' for k, n in [*data.labels.items()][:5])}{', …' * (len(data.labels) > 5)}",
-              file=sys.stderr)
+        labels = ", ".join(f"{n} × {k}" for k, n in [*data.labels.items()][:5])
+        print(printable(f"{data.task}: {len(data.items):,} items ({TASKS[data.task].rows:,} in CLUE), "
+                        f"{dropped or 'none dropped'}; {labels}{', …' * (len(data.labels) > 5)}"), file=sys.stderr)
     model = load_model(settings.model, "bfloat16" if settings.bf16 else "float32").to(pick_device(settings.device))
     tokenizer = load_tokenizer(settings.model, settings.chat_template)
     results = run_evaluation(settings, jobs, folder, model, tokenizer)
-    print((folder / "table.txt").read_text(encoding="utf-8"))
+    print(printable((folder / "table.txt").read_text(encoding="utf-8")))
     for name, found in results["above_chance"].items():
         print(f"{name}: mean of (accuracy − chance) / (1 − chance) {found['mean']:.3f}, over "
               f"{', '.join(found['tasks'])}")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .base.errors import UserError, run_main
+from .base.errors import UserError, printable, run_main
 from .base.files import read_json, write_json
 from .base.runs import open_run
 from .base.settings import opt, parse
@@ -347,7 +347,7 @@ def main(argv=None):
     if words[:1] == ["download"]:
         from zhrlhf.corpus.fetch import main as download
         return download(words[1:])
-    print(table_of(prepare(parse(CorporaSettings, words))))
+    print(printable(table_of(prepare(parse(CorporaSettings, words)))))
 
 # %% ../nbs/09_corpora/901_corpora.ipynb #d16f1c0e
 #| eval: false

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FAMILY_SETTINGS', 'FAMILY_COMMANDS', 'ListSettings', 'DownloadSettings', 'ConvertSettings', 'CheckSettings',
-           'new_model', 'model_folder', 'load_tokenizer', 'load_model', 'load_reward_model', 'save_model',
-           'show_example', 'check_data', 'tokens_shown', 'main']
+           'new_model', 'model_folder', 'named_folder', 'load_tokenizer', 'load_model', 'load_reward_model',
+           'save_model', 'show_example', 'check_data', 'tokens_shown', 'main']
 
 # %% ../nbs/03_models/312_families.ipynb #8537ce59
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .base.errors import run_main
+from .base.errors import printable, run_main
 from .base.distributed import launched_processes
 from .base.files import atomic_folder
 from .base.plots import plot_attention_mask, token_table
@@ -82,12 +82,13 @@ from .data.batches import IGNORE, Example
 from .data.account import Account, account_lines
 from .data.chat_text import set_chat_template
 from .data.sources import open_records, stream_texts
-from .models.checkpoints import check_loading, checked_weight_files, weight_files
-from .models.conversion import convert, meta_model, native_of, open_native
+from .models.checkpoints import check_loading, weight_files
+from .models.conversion import convert, library_arguments, meta_model, native_of, open_native
 from .models.examples import ChatLayout, best_answer_rows, layout_of, pair_rows, prompt_rows, text_examples
 from .models.folder_checks import check_sizes, read_config, rough_parameters, vocabulary_files
-from .models.hub import MODEL_PRESETS, download, download_folder, resolve_name
-from .models.lora import adapter_base, is_adapter, load_adapter, merge_adapters
+from .models import scorers  # noqa: F401 a score model for every decoder
+from .models.hub import MODEL_PRESETS, download, download_folder, published_lines, resolve_name
+from .models.lora import adapter_base, is_adapter, load_adapter, merge_adapters, trained_whole
 from .models.opening import check_files_fit, check_logits, check_memory, folder_ends, taught_ends
 from .models.registry import FAMILIES, GENERIC, family_named, family_of
 from .models.tokenizer_folder import folder_tokenizer
@@ -114,23 +115,30 @@ def new_model(size: str, tokenizer=None, **changes) -> nn.Module:
 def model_folder(folder: str | Path) -> Path:
     """The folder that holds a model's config.json: the `model` folder of a run, `folder` itself, that of a model
     downloaded by this name, or the base of an adapter folder."""
-    path = _folder_of(folder)
+    path = named_folder(folder)
     return model_folder(adapter_base(path)) if is_adapter(path) else path
 
 
-def _folder_of(folder):
-    "The folder of a model or of its adapters."
+def _downloaded(name):
+    "(the folder of a downloaded model in a list, or [] if the name is none; why it was never published, or nothing)"
+    try:
+        return [download_folder(name)], ""
+    except UserError as error:
+        return [], str(error) if "was never published" in str(error) else ""
+
+
+def named_folder(folder: str | Path) -> Path:
+    "The folder that a name means: that of a model, or of adapters."
     if not str(folder):
         raise UserError("no model folder given; name one that save_pretrained or a finished run has written")
-    try:
-        named = [download_folder(str(folder))]
-    except UserError:
-        named = []
+    named, unpublished = _downloaded(str(folder))
     for path in (Path(folder) / "model", Path(folder), *named):
         if is_adapter(path):
             return path
         if (path / "config.json").is_file() and read_config(path):
             return path
+    if unpublished and not Path(folder).exists():
+        raise UserError(unpublished)
     fix = (f"fetch it with: python -m zhrlhf.families download {folder}" if named
            else "give a folder written by save_pretrained or a finished run")
     raise UserError(f"{folder}: no model here (no config.json with a model_type); {fix}")
@@ -143,7 +151,7 @@ def load_tokenizer(folder: str | Path, chat_template: str = "auto", split_specia
     none. Without `split_special_tokens`, special tokens that a text spells out are tokens, as in the published code.
     A tokenizer without a pad token pads with eos; that is safe, because rows carry their lengths and pads are never
     searched for. `tokenizer.folder_ends` are the ends that the folder's configs name."""
-    path, own = model_folder(folder), _folder_of(folder)
+    path, own = model_folder(folder), named_folder(folder)
     fields = read_config(path)
     # adapters may come with a tokenizer of their own, which knows their chat template
     tokenizer = folder_tokenizer(own if own != path and vocabulary_files(own) else path, fields)
@@ -180,19 +188,14 @@ def _load(path, auto, native_class, dtype, new_head=False, **kwargs):
     quiet_libraries()
     fields = read_config(path)
     native = native_of(fields)
-    if native:
+    options = {} if native else library_arguments(path, fields)
+    if launched_processes() == 1:  # several processes may share the weights
         check_files_fit(weight_files(path), dtype)
+    if native:
         return open_native(native, path, getattr(native, native_class), dtype, new_head, **kwargs)
-    files = checked_weight_files(path)
-    meta_model(path, fields, files)  # sizes that cannot be meant, types that are not known
-    if launched_processes() == 1:    # several processes may share the weights
-        check_files_fit(files, dtype)
     try:
         with _library_quiet():
-            model, info = auto.from_pretrained(
-                path, local_files_only=True, trust_remote_code=False, weights_only=True,
-                use_safetensors=files[0].suffix == ".safetensors", dtype=dtype, output_loading_info=True,
-                ignore_mismatched_sizes=True, **kwargs)
+            model, info = auto.from_pretrained(path, dtype=dtype, **options, **kwargs)
     except Exception as error:  # safetensors and transformers share no base class for a damaged file
         raise UserError(f"{path}: the model cannot be read "
                         f"({(str(error) or type(error).__name__).splitlines()[0]:.200})") from error
@@ -217,15 +220,18 @@ def load_reward_model(folder: str | Path, new_head: bool = False, dtype: str = "
 
     With `new_head` it may be the folder of a language model, which then gets a new head `score`."""
     from transformers import AutoModelForSequenceClassification
-    path = model_folder(folder)
-    model = _load(path, AutoModelForSequenceClassification, "scorer", dtype, new_head, num_labels=1)
+    path, own = model_folder(folder), named_folder(folder)
+    brings_head = own != path and "score" in trained_whole(own)  # adapters may come with a score head of their own
+    model = _load(path, AutoModelForSequenceClassification, "scorer", dtype, new_head or brings_head, num_labels=1)
     return _with_adapters(folder, path, model)
 
 
 def _with_adapters(folder, path, model):
-    "The model, with the adapters of `folder` merged in if that is a folder of adapters."
-    own = _folder_of(folder)
-    return model if own == path else merge_adapters(load_adapter(model, own))
+    "The model, with the adapters of `folder` merged in if that is a folder of adapters; they may stand on others."
+    own = named_folder(folder)
+    if own == path:
+        return model
+    return merge_adapters(load_adapter(_with_adapters(adapter_base(own), path, model), own))
 
 # %% ../nbs/03_models/312_families.ipynb #115911f0
 def save_model(folder: str | Path, model: nn.Module, tokenizer, state: dict[str, torch.Tensor] | None = None) -> None:
@@ -278,9 +284,9 @@ def _list(settings):
     for family in FAMILIES.values():
         print(f"{family.name:10} model types {', '.join(family.model_types)}")
     print(f"{GENERIC.name:10} any other model that AutoModelForCausalLM opens\n")
-    for name, preset in MODEL_PRESETS.items():
-        size = f"{preset.parameters:,}" if preset.parameters else "by vocabulary"
-        print(f"{name:18} {preset.model_type:12} {size:>14}  {preset.hub}")
+    small = [preset for preset in MODEL_PRESETS.values() if not preset.hub]
+    print("Sizes to start from, with the vocabulary of the data:", ", ".join(preset.name for preset in small), "\n")
+    print("\n".join(published_lines()))
 
 
 def _download(settings):
@@ -291,8 +297,8 @@ def _download(settings):
 def _convert(settings):
     if settings.dtype not in ("", "float32", "bfloat16", "float16"):
         raise UserError(f"--dtype {settings.dtype}: known are float32, bfloat16 and float16")
-    print(f"{convert(settings.src, settings.dst, settings.dtype)}: written; AutoModelForCausalLM opens it after "
-          f"import zhrlhf.families")
+    folder = convert(settings.src, settings.dst, settings.dtype, open_tokenizer=folder_tokenizer)
+    print(f"{folder}: written; AutoModelForCausalLM opens it after import zhrlhf.families")
 
 # %% ../nbs/03_models/312_families.ipynb #93e15c88
 def tokens_shown(tokenizer, example: Example, most: int = 80) -> str:
@@ -311,7 +317,7 @@ def _check(settings):
     model, _ = meta_model(path, read_config(path))
     length = s.max_length or (192 if s.stage in ("ppo", "grpo") else 256)
     account, rows = check_data(s.data, s.stage, model, tokenizer, length, s.truncation, s.dataset_text_field)
-    print("\n".join(account_lines(account, s.stage)))
+    print(printable("\n".join([*account_lines(account, s.stage), *tokenizer.folder_notes])))
     if not rows:
         raise UserError(f"{s.data}: no usable row for {s.stage}: {account.reasons()}")
     lengths = sorted(map(len, rows))
@@ -319,7 +325,8 @@ def _check(settings):
     chat = isinstance(layout_of(model, tokenizer), ChatLayout)
     layout = "chat template" if chat else f"{family_of(model).name}, of a conversation the last answer is learnt"
     for number, row in enumerate(rows[:2], 1):
-        print(f"row {number} (layout: {layout}; labelled tokens in brackets):", tokens_shown(tokenizer, row))
+        print(f"row {number} (layout: {layout}; labelled tokens in brackets):",
+              printable(tokens_shown(tokenizer, row)))
 
 
 # what each command runs, and its options that may be given without their names

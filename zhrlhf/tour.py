@@ -43,7 +43,7 @@ import torch
 
 from . import ppo, pretrain, reward, sft
 from .base.devices import pick_device
-from .base.errors import UserError, run_main
+from .base.errors import UserError, printable, run_main
 from .base.files import read_json, write_json, write_text
 from .base.runs import open_run, versions
 from .data import couplets
@@ -301,7 +301,7 @@ def make_report(settings: TourSettings, plan: TourPlan, eval_set: EvaluationSet,
 def main(argv: Sequence[str] | None = None) -> None:
     "The command line of `tour`."
     settings = parse(TourSettings, argv)
-    print(table_text(run_tour(settings)))
+    print(printable(table_text(run_tour(settings))))
     print(f"\nreport: {Path(settings.out) / 'report.html'}")
 
 # %% ../nbs/05_rlhf/516_tour.ipynb #805fd31f

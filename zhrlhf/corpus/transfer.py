@@ -22,7 +22,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 # %% ../../nbs/09_corpora/911_transfer.ipynb #014964ab
-from ..base.errors import UserError
+from ..base.errors import UserError, printable
 from ..base.files import read_json, write_json
 
 # %% ../../nbs/09_corpora/911_transfer.ipynb #4ef2c73a
@@ -300,7 +300,7 @@ def digest(path):
 def _say(line):
     "A line on stderr that does not tear a progress bar"
     from tqdm import tqdm
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(printable(line), file=sys.stderr)
 
 
 def _verify(part, sha256):

@@ -149,7 +149,7 @@ def newline_id(tokenizer) -> tuple[int, ...]:
     "The ids of a line break, for families without a separator token."
     return tuple(tokenizer("\n", add_special_tokens=False).input_ids)
 
-
+# %% ../../nbs/02_data/208_prompts.ipynb #7e9d8f50
 def family_end_id(tokenizer) -> int:
     """The id that ends a row of the family's own layout: end-of-piece where there is one, else eos; a vocabulary of
     BERT's kind has neither and ends a text with its separator."""

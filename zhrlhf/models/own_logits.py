@@ -6,9 +6,11 @@
 __all__ = ['MODEL_INPUTS', 'own_head', 'is_sharded', 'head_kind', 'logits_of', 'model_inputs', 'eval_mode', 'disable_dropout']
 
 # %% ../../nbs/03_models/318_own_logits.ipynb #1149cedb
+import copy
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import torch
@@ -154,13 +156,35 @@ def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
         model.train(training)
 
 # %% ../../nbs/03_models/318_own_logits.ipynb #eed98be8
-def disable_dropout(model: nn.Module) -> nn.Module:
-    """Sets every dropout rate of a model to zero; the model is in evaluation mode afterwards, or in training mode if it
-    checkpoints its activations."""
+def _recomputes(module):
+    "Whether a module throws its activations away and computes them again; it does so in training mode only."
+    return getattr(module, "gradient_checkpointing", False)
+
+
+def _without_rates(holder):
+    "Sets the dropout rates that a module or config keeps as numbers to zero."
+    for name, value in vars(holder).items():
+        if "drop" in name and isinstance(value, float):
+            setattr(holder, name, 0.0)
+    return holder
+
+
+def _quiet_train(model, mode=True):
+    "In place of `model.train`: of its modules only those are in training mode that compute their activations again."
     for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        for name, value in vars(module).items():
-            if "drop" in name and isinstance(value, float):  # attention modules keep theirs as a number
-                setattr(module, name, 0.0)
-    return model.train(getattr(model, "is_activation_checkpointing", False))
+        module.training = mode and _recomputes(module)
+    model.training = mode and getattr(model, "is_activation_checkpointing", False)
+    return model
+
+
+def disable_dropout(model: nn.Module) -> nn.Module:
+    """Switches off for good what is random in training mode: dropout, layer drop, a router's noise.
+
+    From now on `model.train()` leaves everything in evaluation mode but the layers that checkpoint their activations;
+    these have no dropout rates."""
+    for module in model.modules():
+        _without_rates(module)
+        if _recomputes(module) and "config" in vars(module) and not isinstance(module, PreTrainedModel):
+            module.config = _without_rates(copy.copy(module.config))  # a layer's own; the model's is saved as it was
+    model.train = partial(_quiet_train, model)
+    return model.train()

@@ -146,7 +146,7 @@ def _class_tokens(guess, words):
         return []
     return sorted(known.keys() - words.keys() - set(guess.special_tokens_map.values()), key=known.get)
 
-
+# %% ../../nbs/03_models/313_tokenizer_folder.ipynb #b26f8b70
 def _piece_file(path, settings, guess):
     from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
     model, data = SentencePieceProcessor(), path.read_bytes()
@@ -206,10 +206,7 @@ def _words_file(path):
 # %% ../../nbs/03_models/313_tokenizer_folder.ipynb #81f27c47
 def _object(path):
     "The object in a JSON file; anything else is a UserError."
-    try:
-        value = read_json(path)
-    except RecursionError:
-        raise UserError(f"{path}: nested too deeply; fetch the file again") from None
+    value = read_json(path)
     if not isinstance(value, dict):
         found = "null" if value is None else type(value).__name__
         raise UserError(f"{path}: a JSON object {{…}} is needed, found {found}; fetch the file again")

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 
 from ..base.errors import UserError
-from ..base.files import read_json
 from ..families import load_reward_model, load_tokenizer, model_folder
 from ..models.conversion import meta_model
+from ..models.folder_checks import read_config
 from ..models.heads import last_scores, score_shift
 from ..models.registry import family_named
 from .networks import on_device
@@ -191,7 +191,7 @@ def check_reward_model(settings, tokenizer) -> None:
         vocabulary.pop(theirs.pad_token)  # a score model may need a pad of its own, see models.scorers
     if vocabulary != tokenizer.get_vocab():
         raise UserError(f"{settings.reward_model}: another vocabulary than {settings.model}; {fix}")
-    actor, reward = (meta_model(path, read_json(path / "config.json"))[0].config
+    actor, reward = (meta_model(path, read_config(path))[0].config
                      for path in map(model_folder, (settings.model, settings.reward_model)))
     if family_named(actor.model_type).template(tokenizer) != family_named(reward.model_type).template(theirs):
         raise UserError(f"{settings.reward_model}: a {reward.model_type} has another prompt template than the "

@@ -15,7 +15,7 @@ from ..base.devices import pick_device
 from ..base.distributed import is_main_process
 from ..data.account import Account
 from ..data.sources import evaluation_records
-from ..families import load_model
+from ..families import load_model, load_tokenizer
 from .experience import RolloutSource
 from .monitor import DashboardPlot, RunMonitor
 from .networks import EMA
@@ -88,7 +88,9 @@ def run_rl(
         with source.ema.applied():
             save_trained(folder, model.actor, tokenizer, "ema", "ema-adapter")
     if model.critic is not None:
-        save_trained(folder, model.critic, tokenizer, "critic")
+        # the reward model's tokenizer may pad with another token, which its config names
+        own = load_tokenizer(settings.reward_model, settings.chat_template) if settings.reward_model else tokenizer
+        save_trained(folder, model.critic, own, "critic")
     return close_stage(folder, {"steps": run.step, "updates": source.update, **last_update(folder)}, source.accounts)
 
 # %% ../../nbs/05_rlhf/511_run.ipynb #fa71d9aa

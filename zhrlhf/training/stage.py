@@ -21,14 +21,14 @@ from torch import nn
 
 from ..base.devices import pick_device
 from ..base.distributed import broadcast_object, is_main_process, launched_processes, main_process_first, rank
-from ..base.errors import UserError
+from ..base.errors import UserError, printable
 from ..base.files import write_json
 from ..base.runs import open_run, quiet_libraries, reuse_freed_memory, seed_all
 from ..data.account import Account, account_dict, account_from, account_lines
 from ..data.batches import IGNORE, Batches, Example
 from ..data.prompts import special_ids
 from ..data.token_cache import TokenRows, cached_rows, content_key, tokenizer_key
-from ..families import load_tokenizer, save_model
+from ..families import load_tokenizer, named_folder, save_model
 from ..models.examples import ChatLayout, layout_of
 from ..models.lora import add_lora, has_lora, merged_state, save_adapter
 from ..models.registry import family_of, freeze
@@ -97,6 +97,7 @@ def prepare_model(settings: LoraSettings, load: Callable, new: bool = False, fro
     if settings.max_length > positions:
         raise UserError(f"{settings.length_option} {settings.max_length}: the model knows {positions} positions; say "
                         f"at most that")
+    model.started_from = "" if new else str(named_folder(settings.model))  # adapters name their base when saved
     model.sharding = sharding  # transformers shards new models as long as this object exists
     if not settings.deepspeed:
         model.to(pick_device(settings.device))
@@ -109,7 +110,11 @@ def prepare_model(settings: LoraSettings, load: Callable, new: bool = False, fro
     elif share := settings.freeze if frozen is None else frozen:
         freeze(model, share)
     if settings.gradient_checkpointing:
-        model.activation_checkpointing_enable()
+        try:
+            model.activation_checkpointing_enable()
+        except ValueError as error:  # a few models cannot compute their activations again
+            raise UserError(f"--gradient-checkpointing: a {model.config.model_type} does not support it; leave it "
+                            f"out") from error
     if rank():
         torch.manual_seed(settings.seed + rank())  # every process has its own dropout
     return model.train()
@@ -197,7 +202,7 @@ def print_dataset_summary(account: Account, tokenizer, rows: Sequence, stage: st
     for number, row in enumerate(rows[:2] if shown is None else shown, 1):
         for side, example in zip((", chosen", ", rejected"), row) if kind == "pair" else [("", row)]:
             lines.append(f"  {kind} {number}{side}, {len(example):,} tokens: {render_example(tokenizer, example)}")
-    print("\n".join(lines), file=sys.stderr, flush=True)
+    print(printable("\n".join(lines)), file=sys.stderr, flush=True)
 
 # %% ../../nbs/04_training/405_stage.ipynb #cc23b249
 def run_training(settings: TrainingSettings, folder: Path, model: nn.Module,
@@ -224,7 +229,7 @@ def save_trained(folder: Path, model: nn.Module, tokenizer, name: str = "model",
     alone into its folder `adapter`."""
     adapted, state = has_lora(model), None
     if adapted and not hasattr(model, "score"):  # a trained head has no place in an adapter folder
-        save_adapter(folder / adapter, model, gathered, write=is_main_process())
+        save_adapter(folder / adapter, model, gathered, is_main_process(), getattr(model, "started_from", ""))
     if adapted or any(hasattr(p, "ds_id") for p in model.parameters()):
         state = merged_state(model, gathered, keep=is_main_process())
     model.sharding = None  # models that are built from now on, such as the one that is saved, are not sharded
