@@ -9,7 +9,7 @@ __all__ = ['QUESTIONS', 'FACTS', 'LISTED', 'QUIET', 'PARTS', 'RealModelSettings'
            'scoring_part', 'chat_part', 'library_scores', 'couplet_answers', 'sft_part', 'reward_part', 'plain_reward',
            'asked', 'ppo_part', 'part_figures', 'run_parts', 'main']
 
-# %% ../nbs/06_studies/604_real_model.ipynb #d9f11f73
+# %% ../nbs/06_studies/604_real_model.ipynb #e3bbf83b
 from dataclasses import dataclass
 
 from .base.settings import answer_help, opt, parse
@@ -24,7 +24,7 @@ class RealModelSettings(CheckedSettings):
     max_new_tokens: int = opt(64, "the longest greedy answer")
     sft_steps: int = opt(20, "optimizer steps of SFT with LoRA, of 8 couplets each")
     reward_steps: int = opt(16, "optimizer steps of the reward model, of 4 upper lines each")
-    ppo_updates: int = opt(8, "rollouts of PPO, of 12 answers each")
+    ppo_updates: int = opt(8, "rollouts of PPO, of 24 answers each")
     held_out: int = opt(24, "held-out couplets")
     threads: int = opt(0, "threads that compute; 0: as torch chooses; where others use the cores, 1 can be faster")
     seed: int = opt(0, "random seed of every stage")
@@ -339,19 +339,22 @@ def reward_part(settings: RealModelSettings, folder: Path) -> dict:
             "longer_wins": table["pairs"]["all"]["longer wins"], "frozen_blocks": run.report["frozen_blocks"],
             "largest_difference": max(abs(a + shift - b) for a, b in zip(ours, theirs))}
 
-# %% ../nbs/06_studies/604_real_model.ipynb #e75d0f23
-def plain_reward(prompt: str, answer: str) -> float:
-    """The rule that PPO learns here, "use short words and do not repeat yourself": the share of the words of an answer
-    that are new and have at most four letters; 0 for an answer without words."""
-    words = re.findall(r"[a-z']+", answer.lower())
-    return sum(len(word) <= 4 for word in set(words)) / max(1, len(words))
+# %% ../nbs/06_studies/604_real_model.ipynb #d8e63284
+def plain_reward(prompt: str, answer: str) -> list[float]:
+    "For each character and the end: 0.1 for a word that is new and has at most four letters, −0.1 for any other word."
+    values, seen = [0.0] * (len(answer) + 1), set()
+    for found in re.finditer(r"[A-Za-z']+", answer):
+        word = found[0].lower()
+        values[found.end() - 1] = 0.1 if len(word) <= 4 and word not in seen else -0.1
+        seen.add(word)
+    return values
 
 
 def asked(model: nn.Module, tokenizer, seed: int, count: int = 2) -> dict:
     "What the rule says about answers that are drawn from a model, and its greedy answers."
     drawn = [text for n in range(count) for text in generate(model, tokenizer, QUESTIONS, Sampling(24), seed=seed + n)]
     letters = [len(word) for text in drawn for word in re.findall(r"[A-Za-z']+", text)]
-    return {"reward": sum(plain_reward("", text) for text in drawn) / len(drawn),
+    return {"reward": sum(sum(plain_reward("", text)) for text in drawn) / len(drawn),
             "letters_per_word": sum(letters) / max(1, len(letters)),
             "answers": generate(model, tokenizer, QUESTIONS, Sampling(24, temperature=0))}
 
@@ -360,11 +363,11 @@ def ppo_part(settings: RealModelSettings, folder: Path) -> dict:
     "PPO with the rule: reward, KL and length of every rollout; what the model answers before and after."
     s, out = settings, Path(settings.out, "ppo")
     before = asked(load_model(folder).eval(), load_tokenizer(folder), s.seed)
-    run = ppo.train(model=str(folder), data=list(QUESTIONS), out=str(out),
+    run = ppo.train(model=str(folder), data=2 * list(QUESTIONS), out=str(out),
                     reward_function="zhrlhf.real_model:plain_reward", lora_r=8, share_weights=True, kl_coef=0.02,
-                    updates=s.ppo_updates, rollout_batch_size=12, response_length=24, num_ppo_epochs=1,
-                    num_mini_batches=1, missing_eos_penalty=0.0, learning_rate=1e-3, cliprange_value=1.0,
-                    seed=s.seed, resume=True, **QUIET)
+                    updates=s.ppo_updates, rollout_batch_size=24, response_length=24, num_ppo_epochs=1,
+                    num_mini_batches=1, missing_eos_penalty=0.0, gamma=0.9, learning_rate=1e-3,
+                    cliprange_value=1.0, seed=s.seed, resume=True, **QUIET)
     updates = group_by_update(read_metrics(run.folder / "metrics.jsonl"))
     names = ("score", "kl", "length", "eos_rate", "entropy")
     return {"before": before, "after": asked(load_model(out / "model").eval(), load_tokenizer(out / "model"), s.seed),
@@ -387,7 +390,7 @@ def part_figures(name: str, settings: RealModelSettings) -> dict:
     return figures | {"seconds": round(time.perf_counter() - started, 1), "threads": torch.get_num_threads(),
                       "peak_memory_gb": round(peak_memory(), 2)}
 
-# %% ../nbs/06_studies/604_real_model.ipynb #734e7388
+# %% ../nbs/06_studies/604_real_model.ipynb #708d6300
 def run_parts(settings: RealModelSettings) -> dict:
     "Runs the parts that are not finished, each in a process of its own; writes and returns the record of all."
     out = open_run(settings.out, settings, resume=True, free=("threads",))
@@ -412,7 +415,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = parse(RealModelSettings, argv)
     for name, found in run_parts(settings)["parts"].items():
         print(f"{name:11}{found['seconds']:>7} s {found['peak_memory_gb']:>5} GB")
-    print(f"record: {Path(settings.out, 'real_model.json')}")
 
 # %% ../nbs/06_studies/604_real_model.ipynb #2b0c219b
 #| eval: false

@@ -9,7 +9,7 @@ __all__ = ['STEP_STAGES', 'REPRODUCTION_PARTS', 'REPRODUCE_MAY_CHANGE', 'PANGU_P
            'chosen_model', 'run_plan', 'reproduce', 'rehearsal_row', 'make_published', 'rehearsal',
            'reproduction_table', 'main']
 
-# %% ../nbs/08_scale/809_reproduce.ipynb #1c46377d
+# %% ../nbs/08_scale/809_reproduce.ipynb #d2ef9134
 from dataclasses import dataclass
 
 from .base.errors import UserError
@@ -45,12 +45,12 @@ class ReproduceSettings:
         if self.rehearse and (self.source or self.table):
             raise UserError("--rehearse: makes its own folder; leave out --source and --table")
 
-# %% ../nbs/08_scale/809_reproduce.ipynb #924ce8f2
+# %% ../nbs/08_scale/809_reproduce.ipynb #1f610060
 #| eval: false
 if __name__ == "__main__":
     answer_help(ReproduceSettings)  # before the imports that take seconds
 
-# %% ../nbs/08_scale/809_reproduce.ipynb #cd9f5d30
+# %% ../nbs/08_scale/809_reproduce.ipynb #97854a9f
 import gc
 import math
 import os
@@ -87,7 +87,7 @@ from .models.sampling import SAMPLING_PRESETS
 from .tour import hardware
 from .training.trained import call_settings
 
-# %% ../nbs/08_scale/809_reproduce.ipynb #b3d0e27b
+# %% ../nbs/08_scale/809_reproduce.ipynb #b4364341
 @dataclass(frozen=True)
 class Reproduction:
     "What the parts of a run share: the settings, the row of the table, and where things lie."
@@ -115,7 +115,7 @@ class Reproduction:
         model = load(self.converted, dtype="bfloat16" if self.settings.bf16 else "float32")
         return model.to(pick_device(self.settings.device)).eval(), load_tokenizer(self.converted)
 
-# %% ../nbs/08_scale/809_reproduce.ipynb #0cd70056
+# %% ../nbs/08_scale/809_reproduce.ipynb #fa90735d
 def _files(folder):
     return {path.name: path.stat().st_size for path in sorted(folder.iterdir())
             if path.is_file() and path.name[0] != "."}
@@ -139,7 +139,7 @@ def convert_files(run: Reproduction) -> dict:
     return {"command": f"python -m zhrlhf.families convert {run.published} {run.converted}",
             "files": _files(run.converted)}
 
-# %% ../nbs/08_scale/809_reproduce.ipynb #6b0b5110
+# %% ../nbs/08_scale/809_reproduce.ipynb #632089f9
 def fresh_model(stage: str, config, device: str) -> torch.nn.Module:
     "A new model of a config on a device, of a base, sft or reward stage."
     auto = AutoModelForSequenceClassification if stage == "reward" else AutoModelForCausalLM
@@ -161,7 +161,7 @@ def count_parameters(run: Reproduction) -> dict:
                         f"{run.published} holds another model; fetch it again, and give another --out")
     return found
 
-# %% ../nbs/08_scale/809_reproduce.ipynb #736a6eef
+# %% ../nbs/08_scale/809_reproduce.ipynb #ee9c4214
 def ask_examples(run: Reproduction) -> dict:
     "Part answers: the shipped prompts with the older project's settings."
     model, tokenizer = run.open()
@@ -191,7 +191,7 @@ def rank_pairs(run: Reproduction, most: int = 400) -> dict:
     found = reward.pair_metrics(model, tokenizer, records, training_length(run))["pairs"]["all"]
     return {"data": run.data, "records": len(records), **found}
 
-# %% ../nbs/08_scale/809_reproduce.ipynb #7284c1eb
+# %% ../nbs/08_scale/809_reproduce.ipynb #33a45e13
 def training_length(run: Reproduction) -> int:
     "The longest row: 512 tokens, or as many as the model has positions."
     return min(512, getattr(AutoConfig.from_pretrained(run.converted), "max_position_embeddings", None) or 512)
@@ -218,7 +218,7 @@ def train_steps(run: Reproduction, stage: str) -> dict:
             "losses": done.metrics["loss"].tolist(),
             "report": {key: value for key, value in done.report.items() if key != "data"}}
 
-# %% ../nbs/08_scale/809_reproduce.ipynb #64b44cd9
+# %% ../nbs/08_scale/809_reproduce.ipynb #b97f7856
 REPRODUCTION_PARTS = {"download": get_files, "convert": convert_files, "counts": count_parameters,
                       "answers": ask_examples, "clue": score_clue, "ranking": rank_pairs,
                       **{stage: partial(train_steps, stage=stage) for stage in STEP_STAGES}}
@@ -232,7 +232,7 @@ def plan_parts(stage: str) -> dict[str, str]:
     return plan | {"answers": "convert", "clue": "convert", "sft": "convert",
                    "reward": "convert" if stage == "sft" else "sft"}
 
-# %% ../nbs/08_scale/809_reproduce.ipynb #1c45694a
+# %% ../nbs/08_scale/809_reproduce.ipynb #c15e3f18
 def attempt(run: Reproduction, part: str) -> dict:
     "The entry of one part in the report: what it found, or why it failed, and the seconds that it took."
     begun, cuda = time.perf_counter(), torch.cuda.is_available()
@@ -244,13 +244,13 @@ def attempt(run: Reproduction, part: str) -> dict:
         found = {"status": "failed", "why": " ".join(str(error).split())[:400]}
         if not isinstance(error, UserError):
             found |= {"why": f"{type(error).__name__}: {found['why']}", "traceback": traceback.format_exc()}
-    gc.collect()
-    if cuda:
+    if cuda:  # the next part needs the memory; main memory Python frees by itself
+        gc.collect()
         found["peak_gpu_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
         torch.cuda.empty_cache()
     return found | {"seconds": round(time.perf_counter() - begun, 2)}
 
-# %% ../nbs/08_scale/809_reproduce.ipynb #6aafaf90
+# %% ../nbs/08_scale/809_reproduce.ipynb #0652c154
 def machine_facts() -> dict:
     "The processor, the memory in GiB, and the GPUs with theirs."
     gpus = [torch.cuda.get_device_properties(n) for n in range(torch.cuda.device_count())]
@@ -287,7 +287,7 @@ def run_plan(run: Reproduction, report: dict) -> dict:
         write_json(run.out / "report.json", report)
     return report
 
-# %% ../nbs/08_scale/809_reproduce.ipynb #63ae9d5d
+# %% ../nbs/08_scale/809_reproduce.ipynb #7a35ca61
 REPRODUCE_MAY_CHANGE = ("device", "models", "source", "data", "steps", "batch_size", "lora_r", "gradient_checkpointing",
                         "tasks", "clue_data", "limit", "bf16")  # on resume; a part that is done keeps its own
 
@@ -314,7 +314,7 @@ def reproduce(settings: ReproduceSettings | None = None, **given) -> dict:
                   "table": asdict(run.model), "hardware": machine_facts(), "versions": versions(), "parts": kept}
         return run_plan(run, report)
 
-# %% ../nbs/08_scale/809_reproduce.ipynb #f182bc4c
+# %% ../nbs/08_scale/809_reproduce.ipynb #caa1f2d3
 PANGU_PIECES = ["▃", "▂", "<sep>", "<pad>", "<mask>", "<eod>", "<eot>"]  # ids 3 to 9, after <unk>, <s> and </s>
 REHEARSAL_FIELDS = {"vocab_size": 2800, "hidden_size": 64, "num_layers": 3, "num_heads": 4,
                     "max_position_embeddings": 1024, "initializer_range": 0.1, "pad_token_id": 6}
@@ -333,7 +333,7 @@ def _tiny(model, device):
         torch.manual_seed(0)
         return fresh_model(model.stage, AutoConfig.for_model("pangu", num_labels=1, **REHEARSAL_FIELDS), device)
 
-# %% ../nbs/08_scale/809_reproduce.ipynb #396c92fd
+# %% ../nbs/08_scale/809_reproduce.ipynb #fb9ebe73
 def make_published(folder: Path, model: PublishedModel) -> None:
     "Writes a tiny model into `folder` in the form in which the older project published its models."
     tensors = _tiny(model, "cpu").half().state_dict()
@@ -371,7 +371,7 @@ def rehearsal(settings: ReproduceSettings, model: PublishedModel) -> Iterator[Re
             os.environ.clear()
             os.environ.update(before)
 
-# %% ../nbs/08_scale/809_reproduce.ipynb #1e60b47c
+# %% ../nbs/08_scale/809_reproduce.ipynb #8cc75580
 def _found_words(part, entry):
     "What a part found, in a few words"
     if entry["status"] != "done":
@@ -398,7 +398,7 @@ def reproduction_table(report: dict) -> Html:
     return html_table([(part, entry["status"], f"{entry['seconds']:.1f}", _found_words(part, entry))
                        for part, entry in report["parts"].items()], ["part", "status", "seconds", "found"])
 
-# %% ../nbs/08_scale/809_reproduce.ipynb #59c9ccc5
+# %% ../nbs/08_scale/809_reproduce.ipynb #d8c866a6
 def main(argv: list | None = None) -> None:
     "The command line of `reproduce`: the model's name, then options."
     words = [str(word) for word in (sys.argv[1:] if argv is None else argv)]
@@ -412,7 +412,7 @@ def main(argv: list | None = None) -> None:
         raise UserError(f"{len(failed)} of {len(report['parts'])} parts are not done: {', '.join(failed)}; see why in "
                         f"{Path(settings.out, 'report.json')}, and run the command again with --resume")
 
-# %% ../nbs/08_scale/809_reproduce.ipynb #99e89b28
+# %% ../nbs/08_scale/809_reproduce.ipynb #7d6ebb93
 #| eval: false
 if __name__ == "__main__":
     run_main(main)

@@ -34,7 +34,7 @@ from .shared_prefix import attend_over_spans, is_span_table
 def hidden_states(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     "The last hidden states [B, T, D] of the backbone, without cache and without the vocabulary projection."
     inputs = model_inputs(model.base_model, batch)
-    if is_span_table(inputs.get("attention_mask")):
+    if is_span_table(inputs.get("attention_mask")) and not getattr(model, "reads_spans", False):
         model.set_attn_implementation("spans")
     return model.base_model(**inputs, use_cache=False).last_hidden_state
 
@@ -232,6 +232,7 @@ class NativeModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _skip_keys_device_placement = ["past_key_values"]
+    reads_spans = True  # `fused_attention` understands a table of spans
 
     def _init_weights(self, module):
         """Initialises as transformers does, then scales the layers marked by `scale_init`.

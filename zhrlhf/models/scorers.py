@@ -31,7 +31,7 @@ def score_class(config_class: type) -> type:
     shared = next((c for c in lm.__mro__ if c.__name__.endswith("PreTrainedModel")), PreTrainedModel)
     name = f"{shared.__name__.removesuffix('PreTrainedModel')}ForSequenceClassification"
     return type(name, (DecoderScore, shared), {"base_model_prefix": lm.base_model_prefix, "config_class": config_class,
-                                               "__module__": __name__})
+                                               "__module__": lm.__module__})
 
 # %% ../../nbs/03_models/315_scorers.ipynb #41622445
 class _AndEveryDecoder:

@@ -67,6 +67,9 @@ def _json_file(path, settings):
     special = {i: token.content for i, token in core.get_added_tokens_decoder().items() if token.special}
     ids = {role: settings.get(f"{role}_id") for role in ROLES}
     ids = {role: i[0] if isinstance(i, list) and i else i for role, i in ids.items()}
+    first = getattr(_attempt(core.encode, "a"), "ids", [])[:1]
+    if [ids["bos_token"]] != first:  # many configs name a bos that no text begins with
+        ids["bos_token"] = None
     return Described(path, core.get_vocab(), lambda text: core.encode(text, add_special_tokens=False).tokens,
                      lambda folder: _open_class(PreTrainedTokenizerFast, folder),
                      {role: special[i] for role, i in ids.items() if isinstance(i, int) and i in special})

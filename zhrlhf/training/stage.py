@@ -26,7 +26,7 @@ from ..base.files import write_json
 from ..base.runs import open_run, quiet_libraries, reuse_freed_memory, seed_all
 from ..data.account import Account, account_dict, account_from, account_lines
 from ..data.batches import IGNORE, Batches, Example
-from ..data.prompts import special_ids
+from ..data.prompts import plain_text, special_ids
 from ..data.token_cache import TokenRows, cached_rows, content_key, tokenizer_key
 from ..families import load_tokenizer, named_folder, save_model
 from ..models.examples import ChatLayout, layout_of
@@ -97,7 +97,8 @@ def prepare_model(settings: LoraSettings, load: Callable, new: bool = False, fro
     if settings.max_length > positions:
         raise UserError(f"{settings.length_option} {settings.max_length}: the model knows {positions} positions; say "
                         f"at most that")
-    model.started_from = "" if new else str(named_folder(settings.model))  # adapters name their base when saved
+    start = "" if new else getattr(settings, "model", "")
+    model.started_from = str(named_folder(start)) if start else ""  # adapters name their base when they are saved
     model.sharding = sharding  # transformers shards new models as long as this object exists
     if not settings.deepspeed:
         model.to(pick_device(settings.device))
@@ -164,7 +165,8 @@ def render_example(tokenizer, example: Example, width: int = 200) -> str:
     for (on, special), run in groupby(zip(example.input_ids, labelled), lambda token: (token[1], token[0] in specials)):
         ids = [i for i, _ in run]
         text = ("".join(tokenizer.convert_ids_to_tokens(ids)) if special else
-                tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+                plain_text(tokenizer, tokenizer.decode(ids, skip_special_tokens=True,
+                                                       clean_up_tokenization_spaces=False)))
         shown += [("⏎" if c == "\n" else c if c.isprintable() or c == "\u3000" else f"\\x{ord(c):02x}", on)
                   for c in text]
     if len(shown) > width:
