@@ -200,7 +200,7 @@ def library_loss(model: nn.Module, tokenizer, records: Sequence[Record]) -> floa
                             r.best() + tokenizer.eos_token) for r in records]
     return -sum(total for total, _ in sums) / sum(tokens for _, tokens in sums)
 
-# %% ../nbs/06_studies/604_real_model.ipynb #c8eedc4f
+# %% ../nbs/06_studies/604_real_model.ipynb #294e4451
 def conversion_part(settings: RealModelSettings, folder: Path) -> dict:
     "Converts the file, and reads both again: weights, vocabulary, and one text cut in two ways."
     file = Path(settings.gguf or packaged_gguf())
@@ -214,11 +214,10 @@ def conversion_part(settings: RealModelSettings, folder: Path) -> dict:
         first = one.decode(ids[:1])
         splits[name] = {"tokens": one.convert_ids_to_tokens(ids),
                         "nats": library_logprob(model, one, first, LISTED.removeprefix(first))[0]}
-    lost = lost_bytes(tokenizer)
     return {"file": file.name, "bytes": file.stat().st_size, "parameters": sum(p.numel() for p in model.parameters()),
             "layers": model.config.num_hidden_layers, "vocabulary": len(tokenizer), "same_weights": same,
             "differences": tokenizer_differences(tokenizer, facts), "splitting": facts["splitting"], "splits": splits,
-            "lost_bytes": lost, "ends": tokenizer.convert_ids_to_tokens(end_ids(model, tokenizer)),
+            "lost_bytes": lost_bytes(tokenizer), "ends": tokenizer.convert_ids_to_tokens(end_ids(model, tokenizer)),
             "pad": tokenizer.pad_token, "bos": tokenizer.bos_token}
 
 # %% ../nbs/06_studies/604_real_model.ipynb #5e61058d
@@ -390,7 +389,7 @@ def part_figures(name: str, settings: RealModelSettings) -> dict:
     return figures | {"seconds": round(time.perf_counter() - started, 1), "threads": torch.get_num_threads(),
                       "peak_memory_gb": round(peak_memory(), 2)}
 
-# %% ../nbs/06_studies/604_real_model.ipynb #708d6300
+# %% ../nbs/06_studies/604_real_model.ipynb #eaf3024d
 def run_parts(settings: RealModelSettings) -> dict:
     "Runs the parts that are not finished, each in a process of its own; writes and returns the record of all."
     out = open_run(settings.out, settings, resume=True, free=("threads",))
@@ -412,8 +411,7 @@ def run_parts(settings: RealModelSettings) -> dict:
 
 def main(argv: Sequence[str] | None = None) -> None:
     "The command line of `real_model`."
-    settings = parse(RealModelSettings, argv)
-    for name, found in run_parts(settings)["parts"].items():
+    for name, found in run_parts(parse(RealModelSettings, argv))["parts"].items():
         print(f"{name:11}{found['seconds']:>7} s {found['peak_memory_gb']:>5} GB")
 
 # %% ../nbs/06_studies/604_real_model.ipynb #2b0c219b

@@ -53,7 +53,8 @@ def _prefix():
 def _stop(line, code):
     """Print a line on stderr and exit with `code`; an error that lists several things has a line for each.
 
-    The line may quote a file or a model, so it is shown as `printable`. Text and line break go out in one piece, or the lines of two processes could run together."""
+    The line may quote a file or a model, so it is shown as `printable`. Text and line break go out in one piece, or
+    the lines of two processes could run together."""
     prefix = _prefix()
     if prefix:
         lines = [" ".join(printable(part).split()) for part in line.split("\n  ")]

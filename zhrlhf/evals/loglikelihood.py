@@ -312,7 +312,8 @@ PACKING_STEP, LONG_ROWS, ENOUGH_RESULTS = 32, 128, 2**12
 
 
 @contextmanager
-def packed_head(model: nn.Module, head: nn.Module | None, size: int, lengths: list[int], results: int) -> Iterator[None]:
+def packed_head(model: nn.Module, head: nn.Module | None, size: int, lengths: list[int],
+                results: int) -> Iterator[None]:
     """Context manager: with enough `results`, the output layer multiplies by packed weights, `size` states at a time;
     so do the other layers if rows of these `lengths` are long."""
     with ExitStack() as stack:

@@ -32,7 +32,8 @@ def target_layers(model: nn.Module, targets: str | Sequence[str]) -> dict[str, n
     "The linear layers of a model that `targets` (name endings, or \"all-linear\") mean, by name."
     from transformers.pytorch_utils import Conv1D
     linear = {name.removesuffix(".base_layer"): layer for name, layer in model.named_modules()
-              if type(layer) in (nn.Linear, Conv1D) and ".lora_" not in name}  # routers may be subclasses of Linear
+              if isinstance(layer, (nn.Linear, Conv1D)) and ".lora_" not in name
+              and "Router" not in type(layer).__name__}  # some routers are layers that return more than a product
     if targets == "all-linear":
         others = set(model.base_model.modules()) - {model.get_output_embeddings()}
         return {name: layer for name, layer in linear.items() if layer in others and not name.endswith(READ_DIRECTLY)}
@@ -155,7 +156,7 @@ def _check_mergeable(model):
             raise UserError(f"the adapter of {name} {trouble}; merge it with the program that made it, and give the "
                             f"merged model")
 
-
+# %% ../../nbs/03_models/306_lora.ipynb #88a0f4ad
 def _increment(layer, kind):
     "What an adapter adds to the weight or bias of its layer, in float32, transposed if the weight is; None: nothing."
     scale = layer.scaling[ADAPTER_NAME]

@@ -102,25 +102,30 @@ def prepare_model(settings: LoraSettings, load: Callable, new: bool = False, fro
     model.sharding = sharding  # transformers shards new models as long as this object exists
     if not settings.deepspeed:
         model.to(pick_device(settings.device))
+    _choose_weights(model, settings, settings.freeze if frozen is None else frozen)
+    if rank():
+        torch.manual_seed(settings.seed + rank())  # every process has its own dropout
+    return model.train()
+
+
+def _choose_weights(model, settings, frozen):
+    "Adds adapters to a model or freezes a share of its blocks, and has it compute its activations again."
     if settings.lora_r:
         targets = settings.lora_target_modules or family_of(model).lora_target_modules
         add_lora(model, "all-linear" if targets == ["all-linear"] else targets, settings.lora_r, settings.lora_alpha,
                  settings.lora_dropout, settings.use_rslora)
         if hasattr(model, "score"):
             model.score.requires_grad_(True)
-    elif share := settings.freeze if frozen is None else frozen:
-        freeze(model, share)
+    elif frozen:
+        freeze(model, frozen)
     if settings.gradient_checkpointing:
         try:
             model.activation_checkpointing_enable()
-        except ValueError as error:  # a few models cannot compute their activations again
+        except ValueError as error:  # a few models cannot do that
             raise UserError(f"--gradient-checkpointing: a {model.config.model_type} does not support it; leave it "
                             f"out") from error
-    if rank():
-        torch.manual_seed(settings.seed + rank())  # every process has its own dropout
-    return model.train()
 
-
+# %% ../../nbs/04_training/405_stage.ipynb #8454cc80
 def make_engine(settings: RunSettings, networks: nn.Module | dict[str, nn.Module],
                 **more) -> TorchEngine | DeepSpeedEngine:
     """The engine that the settings describe, in plain torch or by DeepSpeed; `more` are its other arguments, such as

@@ -93,8 +93,8 @@ class TrainedRun:
 # %% ../../nbs/04_training/412_trained.ipynb #51dcc168
 def show_pictures(run: TrainedRun) -> Html:
     "The pictures of a run, one below the other, for a notebook."
-    shown = [f'<p>{html.escape(name)}</p><img src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}">'
-             for name, path in run.pictures.items()]
+    pictures = {name: base64.b64encode(path.read_bytes()).decode() for name, path in run.pictures.items()}
+    shown = [f'<p>{html.escape(name)}</p><img src="data:image/png;base64,{data}">' for name, data in pictures.items()]
     return Html("".join(shown), ", ".join(path.name for path in run.pictures.values()))
 
 # %% ../../nbs/04_training/412_trained.ipynb #6238a876
