@@ -338,7 +338,7 @@ def reward_part(settings: RealModelSettings, folder: Path) -> dict:
             "longer_wins": table["pairs"]["all"]["longer wins"], "frozen_blocks": run.report["frozen_blocks"],
             "largest_difference": max(abs(a + shift - b) for a, b in zip(ours, theirs))}
 
-# %% ../nbs/06_studies/604_real_model.ipynb #d8e63284
+# %% ../nbs/06_studies/604_real_model.ipynb #46646164
 def plain_reward(prompt: str, answer: str) -> list[float]:
     "For each character and the end: 0.1 for a word that is new and has at most four letters, −0.1 for any other word."
     values, seen = [0.0] * (len(answer) + 1), set()
@@ -349,7 +349,7 @@ def plain_reward(prompt: str, answer: str) -> list[float]:
     return values
 
 
-def asked(model: nn.Module, tokenizer, seed: int, count: int = 2) -> dict:
+def asked(model: nn.Module, tokenizer, seed: int, count: int = 3) -> dict:
     "What the rule says about answers that are drawn from a model, and its greedy answers."
     drawn = [text for n in range(count) for text in generate(model, tokenizer, QUESTIONS, Sampling(24), seed=seed + n)]
     letters = [len(word) for text in drawn for word in re.findall(r"[A-Za-z']+", text)]
@@ -362,11 +362,11 @@ def ppo_part(settings: RealModelSettings, folder: Path) -> dict:
     "PPO with the rule: reward, KL and length of every rollout; what the model answers before and after."
     s, out = settings, Path(settings.out, "ppo")
     before = asked(load_model(folder).eval(), load_tokenizer(folder), s.seed)
-    run = ppo.train(model=str(folder), data=2 * list(QUESTIONS), out=str(out),
+    run = ppo.train(model=str(folder), data=2 * list(QUESTIONS), out=str(out), seed=s.seed, resume=True,
                     reward_function="zhrlhf.real_model:plain_reward", lora_r=8, share_weights=True, kl_coef=0.02,
                     updates=s.ppo_updates, rollout_batch_size=24, response_length=24, num_ppo_epochs=1,
-                    num_mini_batches=1, missing_eos_penalty=0.0, gamma=0.9, learning_rate=1e-3,
-                    cliprange_value=1.0, seed=s.seed, resume=True, **QUIET)
+                    num_mini_batches=1, gradient_accumulation_steps=3, local_rollout_forward_batch_size=12,
+                    missing_eos_penalty=0.0, gamma=0.9, learning_rate=1e-3, cliprange_value=1.0, **QUIET)
     updates = group_by_update(read_metrics(run.folder / "metrics.jsonl"))
     names = ("score", "kl", "length", "eos_rate", "entropy")
     return {"before": before, "after": asked(load_model(out / "model").eval(), load_tokenizer(out / "model"), s.seed),

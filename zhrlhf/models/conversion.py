@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['NATIVE_FAMILIES', 'DROPPED_CONFIG_FIELDS', 'NativeFamily', 'native_of', 'tokenizer_class', 'native_config',
-           'stored_shapes', 'check_volume', 'meta_model', 'weight_plan', 'open_native', 'original_checkpoint_fields',
-           'library_arguments', 'convert']
+           'unsharded_models', 'stored_shapes', 'check_volume', 'meta_model', 'weight_plan', 'open_native',
+           'original_checkpoint_fields', 'library_arguments', 'convert']
 
 # %% ../../nbs/03_models/308_conversion.ipynb #8840f485
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -101,6 +102,17 @@ def native_config(native: NativeFamily, fields: dict, **changes) -> PreTrainedCo
                         f"{config.num_attention_heads} heads; correct one of the two")
     return config
 
+# %% ../../nbs/03_models/308_conversion.ipynb #3e4fac72
+@contextmanager
+def unsharded_models() -> Iterator[None]:
+    "In this block new models are not sharded: models on the meta device, or models that are not trained."
+    from transformers.integrations import deepspeed as switch
+    config, switch._hf_deepspeed_config_weak_ref = switch._hf_deepspeed_config_weak_ref, None
+    try:
+        yield
+    finally:
+        switch._hf_deepspeed_config_weak_ref = config
+
 # %% ../../nbs/03_models/308_conversion.ipynb #1e8ab70b
 def stored_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
     "The shapes of all stored tensors by key, without reading them."
@@ -145,7 +157,7 @@ def meta_model(folder: str | Path, fields: dict, files: Sequence[Path] = ()) -> 
     check_sizes(fields, Path(folder) / "config.json")
     if not native:
         check_model_type(fields, Path(folder) / "config.json")
-    with torch.device("meta"):
+    with torch.device("meta"), unsharded_models():
         if native:
             config = native_config(native, fields, **({"num_labels": 1} if has_score else {}))
             model = (native.scorer if has_score else native.lm)(config).eval()

@@ -13,10 +13,11 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 from torch import nn
 
+from ..models.conversion import unsharded_models
 from ..models.heads import init_score_head, score_shift
 from ..models.lora import adapter_off, has_lora, merged_state
 from ..models.own_logits import disable_dropout
-from ..training.deepspeed_engine import gathered, unsharded_models
+from ..training.deepspeed_engine import gathered
 
 # %% ../../nbs/05_rlhf/506_networks.ipynb #31655ce4
 class ActorCritic(nn.Module):

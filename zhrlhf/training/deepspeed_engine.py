@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LOOP_OWNED', 'shipped_configs', 'read_deepspeed_config', 'zero_stage', 'join_process_group', 'complete_config',
-           'shard_new_models', 'unsharded_models', 'DeepSpeedModule', 'DeepSpeedEngine', 'gathered']
+           'shard_new_models', 'DeepSpeedModule', 'DeepSpeedEngine', 'gathered']
 
 # %% ../../nbs/08_scale/802_deepspeed_engine.ipynb #81c7e117
 import logging
@@ -103,17 +103,6 @@ def shard_new_models(config: dict, bf16: bool = False) -> object | None:
     So no process ever holds a complete model."""
     from transformers.integrations import HfDeepSpeedConfig
     return HfDeepSpeedConfig(complete_config(config, bf16)) if zero_stage(config) == 3 else None
-
-
-@contextmanager
-def unsharded_models() -> Iterator[None]:
-    "In this block new models are not sharded: models on the meta device, or models that are not trained."
-    from transformers.integrations import deepspeed as switch
-    config, switch._hf_deepspeed_config_weak_ref = switch._hf_deepspeed_config_weak_ref, None
-    try:
-        yield
-    finally:
-        switch._hf_deepspeed_config_weak_ref = config
 
 # %% ../../nbs/08_scale/802_deepspeed_engine.ipynb #5c1259ce
 class _FunctionModule(nn.Module):
