@@ -82,7 +82,7 @@ from .data.batches import IGNORE, Example
 from .data.account import Account, account_lines
 from .data.chat_text import set_chat_template
 from .data.sources import open_records, stream_texts
-from .models.checkpoints import check_loading, weight_files
+from .models.checkpoints import ORIGINAL_CHECKPOINT, check_loading, weight_files
 from .models.conversion import convert, library_arguments, meta_model, native_of, open_native
 from .models.examples import ChatLayout, best_answer_rows, layout_of, pair_rows, prompt_rows, text_examples
 from .models.folder_checks import check_sizes, read_config, rough_parameters, vocabulary_files
@@ -91,7 +91,7 @@ from .models.hub import MODEL_PRESETS, download, download_folder, published_line
 from .models.lora import adapter_base, is_adapter, load_adapter, merge_adapters, trained_whole
 from .models.opening import check_files_fit, check_logits, check_memory, folder_ends, taught_ends
 from .models.registry import FAMILIES, GENERIC, family_named, family_of
-from .models.tokenizer_folder import folder_tokenizer
+from .models.tokenizer_folder import embedding_rows, folder_tokenizer
 
 # %% ../nbs/03_models/312_families.ipynb #9ad26b32
 def new_model(size: str, tokenizer=None, **changes) -> nn.Module:
@@ -139,6 +139,9 @@ def named_folder(folder: str | Path) -> Path:
             return path
     if unpublished and not Path(folder).exists():
         raise UserError(unpublished)
+    if any(found for part in ("", "*/") for found in Path(folder).glob(f"{part}{ORIGINAL_CHECKPOINT}")):
+        raise UserError(f"{folder}: an original framework checkpoint; convert it once with python -m zhrlhf.families "
+                        f"convert {folder} NEW_FOLDER")
     fix = (f"fetch it with: python -m zhrlhf.families download {folder}" if named
            else "give a folder written by save_pretrained or a finished run")
     raise UserError(f"{folder}: no model here (no config.json with a model_type); {fix}")
@@ -155,7 +158,8 @@ def load_tokenizer(folder: str | Path, chat_template: str = "auto", split_specia
     fields = read_config(path)
     # adapters may come with a tokenizer of their own, which knows their chat template
     tokenizer = folder_tokenizer(own if own != path and vocabulary_files(own) else path, fields)
-    tokenizer.folder_ends = folder_ends(path)
+    rows = embedding_rows(fields) or 2**31
+    tokenizer.folder_ends = [end for end in folder_ends(path) if 0 <= end < rows]
     native = native_of(fields)
     family = family_named(native.config.model_type if native else fields["model_type"])
     try:
@@ -187,7 +191,7 @@ def _load(path, auto, native_class, dtype, new_head=False, **kwargs):
     "Opens a folder: only tensors are read, no code of it is run, and only a new head may be missing."
     quiet_libraries()
     fields = read_config(path)
-    native = native_of(fields)
+    native, _ = native_of(fields), folder_ends(path)  # which also reads the generation config
     options = {} if native else library_arguments(path, fields)
     if launched_processes() == 1:  # several processes may share the weights
         check_files_fit(weight_files(path), dtype)
@@ -221,6 +225,8 @@ def load_reward_model(folder: str | Path, new_head: bool = False, dtype: str = "
     With `new_head` it may be the folder of a language model, which then gets a new head `score`."""
     from transformers import AutoModelForSequenceClassification
     path, own = model_folder(folder), named_folder(folder)
+    if read_config(path).get("is_encoder_decoder"):
+        raise UserError(f"{path}: an encoder-decoder; a reward model needs a decoder, GLM or ChatGLM")
     brings_head = own != path and "score" in trained_whole(own)  # adapters may come with a score head of their own
     model = _load(path, AutoModelForSequenceClassification, "scorer", dtype, new_head or brings_head, num_labels=1)
     return _with_adapters(folder, path, model)
@@ -297,7 +303,12 @@ def _download(settings):
 def _convert(settings):
     if settings.dtype not in ("", "float32", "bfloat16", "float16"):
         raise UserError(f"--dtype {settings.dtype}: known are float32, bfloat16 and float16")
-    folder = convert(settings.src, settings.dst, settings.dtype, open_tokenizer=folder_tokenizer)
+    if is_adapter(settings.src):
+        raise UserError(f"{settings.src}: adapters, which are opened as they are (--model {settings.src}); nothing to "
+                        f"convert")
+    run = Path(settings.src) / "model"  # of the folder of a run
+    source = run if (run / "config.json").is_file() else settings.src
+    folder = convert(source, settings.dst, settings.dtype, open_tokenizer=folder_tokenizer)
     print(f"{folder}: written; AutoModelForCausalLM opens it after import zhrlhf.families")
 
 # %% ../nbs/03_models/312_families.ipynb #93e15c88
@@ -315,6 +326,8 @@ def _check(settings):
     path, s = model_folder(settings.model), settings
     tokenizer = load_tokenizer(s.model, s.chat_template, s.split_special_tokens)
     model, _ = meta_model(path, read_config(path))
+    if model.config.is_encoder_decoder:
+        raise UserError(f"{path}: an encoder-decoder, which no stage here can train; give a decoder, GLM or ChatGLM")
     length = s.max_length or (192 if s.stage in ("ppo", "grpo") else 256)
     account, rows = check_data(s.data, s.stage, model, tokenizer, length, s.truncation, s.dataset_text_field)
     print(printable("\n".join([*account_lines(account, s.stage), *tokenizer.folder_notes])))

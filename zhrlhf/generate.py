@@ -62,7 +62,7 @@ from .data.batches import collate
 from .data.in_memory import as_records
 from .data.records import Record
 from .data.sources import open_records, open_texts
-from .families import load_model, load_tokenizer
+from .families import load_model, load_tokenizer, model_folder
 from .models.examples import prompt_examples
 from .models.heads import eval_mode
 from .models.sampling import SAMPLING_PRESETS, Sampling, answer_text, decode_steps, end_ids, sample_batch
@@ -147,6 +147,7 @@ def new_file(path: str | Path) -> Path:
 def main(argv: list[str] | None = None) -> None:
     "The command line of `generate`."
     s = parse(GenerateSettings, argv)
+    model_folder(s.model)  # a missing model is said before the prompts are read
     records, sampling, device, out = s.records(), sampling_of(s), pick_device(s.device), s.out and new_file(s.out)
     model = load_model(s.model, "bfloat16" if s.bf16 else "float32").to(device)
     tokenizer = load_tokenizer(s.model, s.chat_template, s.split_special_tokens)

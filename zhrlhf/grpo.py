@@ -53,7 +53,7 @@ from collections.abc import Callable, Sequence
 from .base.errors import run_main
 from .data.account import Account
 from .data.records import Record
-from .families import load_model
+from .families import load_model, model_folder
 from .rl.collector import RolloutCollector
 from .rl.experience import RolloutSource, ptx_batches, ptx_loss, rl_records
 from .rl.losses import actor_loss, group_advantages
@@ -119,7 +119,10 @@ def train(settings: GRPOSettings | None = None, callbacks: tuple = (), free: tup
     if done:
         return done
     account = Account()
-    tokenizer, records = stage_tokenizer(settings), rl_records(settings, account)
+    tokenizer = stage_tokenizer(settings)
+    if settings.reward_model:
+        model_folder(settings.reward_model)  # a missing one is said before the data are read
+    records = rl_records(settings, account)
     scorer, gold = make_scorers(settings, tokenizer)
     reference, copy = frozen_policies(settings)  # before ZeRO-3 shards what is opened
     actor = prepare_model(settings, lambda: load_model(settings.model))

@@ -70,7 +70,7 @@ from .base.devices import pick_device
 from .base.errors import run_main
 from .data.account import Account
 from .data.records import Record
-from .families import load_model, load_reward_model
+from .families import load_model, load_reward_model, model_folder
 from .models.heads import init_score_head
 from .models.registry import freeze
 from .rl.collector import RolloutCollector
@@ -179,7 +179,10 @@ def train(settings: PPOSettings | None = None, callbacks: tuple = (), free: tupl
     if done:
         return done
     account = Account()
-    tokenizer, records = stage_tokenizer(settings), rl_records(settings, account)
+    tokenizer = stage_tokenizer(settings)
+    if settings.reward_model:
+        model_folder(settings.reward_model)  # a missing one is said before the data are read
+    records = rl_records(settings, account)
     scorer, gold = make_scorers(settings, tokenizer)
     reference, copy = frozen_policies(settings)  # before ZeRO-3 shards what is opened
     actor, critic = open_networks(settings)

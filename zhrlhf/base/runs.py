@@ -20,7 +20,7 @@ from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 
-from .errors import UserError
+from .errors import UserError, printable
 from .files import _dumps, read_json, write_json
 
 # %% ../../nbs/10_tools/1004_runs.ipynb #50bf2118
@@ -35,6 +35,12 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 # %% ../../nbs/10_tools/1004_runs.ipynb #22c755cb
+def _printable_record(record):
+    "Shows control characters in a library's message as their codes."
+    record.msg, record.args = printable(record.getMessage()), ()
+    return True
+
+
 def quiet_libraries() -> None:
     """Switches off messages of transformers and DeepSpeed that would break a stage's progress bar.
 
@@ -44,6 +50,10 @@ def quiet_libraries() -> None:
     transformers_logging.disable_progress_bar()
     unwanted = {"DeepSpeed": "Setting accelerator to",
                 "transformers.modeling_utils": "since your input_ids may be padded"}
+    for name in ("transformers", "peft", "huggingface_hub"):  # they may quote a folder's own words
+        for handler in logging.getLogger(name).handlers:
+            if not handler.filters:
+                handler.addFilter(_printable_record)
     for name, words in unwanted.items():
         logger = logging.getLogger(name)
         if not logger.filters:

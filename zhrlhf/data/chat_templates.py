@@ -325,7 +325,10 @@ def single_turn_frame(tokenizer) -> tuple[tuple[int, ...], tuple[int, ...], str]
 
 def answer_blank(tokenizer) -> str:
     "The blank that a chat template writes before an answer, which is no part of it; empty without a template."
-    return _frame(tokenizer, template_of(tokenizer).text)[3] if has_chat_template(tokenizer) else ""
+    try:
+        return _frame(tokenizer, template_of(tokenizer).text)[3] if has_chat_template(tokenizer) else ""
+    except ChatRefused:  # a template whose question does not lead on to its answer: nothing is known of a blank
+        return ""
 
 
 def encode_inside(tokenizer, texts: Sequence[str]) -> list[tuple[int, ...]]:

@@ -223,12 +223,16 @@ class _Text:
                 return self.text[self.pos:self.pos + 1]
 
 # %% ../../nbs/02_data/220_json_rows.ipynb #d798fb19
+_NUMBER_TAIL = re.compile("[-+.eE0-9]*")  # behind 11 in the buffer, it may become 11e5 with the next chunk
+
+
 def _scan(text):
     "(value, where it ends in the buffer) of the value at the position of a `_Text`; the decoder's errors"
     while True:
         try:
             value, end = _DECODER.raw_decode(text.text, text.pos)
-            if end < len(text.text) or not text.more():
+            open_number = type(value) in (int, float) and _NUMBER_TAIL.fullmatch(text.text, end)
+            if end < len(text.text) and not open_number or not text.more():
                 return value, end
         except json.JSONDecodeError as error:
             cut = error.msg.startswith("Unterminated") or error.pos > len(text.text) - _CUT

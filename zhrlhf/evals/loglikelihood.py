@@ -25,10 +25,10 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from ..base.errors import UserError
 from ..data.chat_templates import encode_inside, single_turn_frame
-from ..data.prompts import PromptTemplate, encode, encode_prompt, role_id, special_texts
+from ..data.prompts import PromptTemplate, encode, encode_prompt, present_ids, role_id, special_texts
 from .prefix_tree import GAIN, Piece, plan_reading, shared_prefix_length
 from ..models.heads import last_mlp_only_at
-from ..models.own_logits import eval_mode, head_kind, logits_of
+from ..models.own_logits import eval_mode, head_kind, known_positions, logits_of
 from ..models.registry import GENERIC, family_of
 from ..models.sampling import packed_weights
 
@@ -69,7 +69,7 @@ def window_of(model: nn.Module, max_length: int | None = None) -> int | None:
     None where there is no limit."""
     if max_length is not None and max_length < 1:
         raise UserError(f"max_length {max_length}: must be at least 1")
-    known = getattr(model.config, "max_position_embeddings", None)
+    known = known_positions(model)
     return min(max_length or known, known) if known else max_length
 
 # %% ../../nbs/07_evaluation/701_loglikelihood.ipynb #8f166038
@@ -83,10 +83,12 @@ class RequestRows:
             self.template, self.front, self.empty = PromptTemplate(template.end, before, after=after), (), ()
         elif template.blank is None:
             self.template, self.front = PromptTemplate(template.end), own_front(tokenizer)
-            self.empty = self.front or (role_id(tokenizer, "bos", "cls", "eos", "sep"),)
+            self.empty = self.front or present_ids(role_id(tokenizer, "bos", "cls", "eos", "sep", None))
         else:
             self.template, self.front, self.empty = replace(template, between=()), (), ()
         fixed = len(encode_prompt(self.template, (), (), 0))
+        plain = template.blank is None and not chat
+        self.fixed = fixed + (max(1, len(self.front)) if plain else 0)  # tokens of a row that are no text
         self.window = window_of(model, max_length) or 2**30
         self.most = self.window + 1 - max(1, fixed)  # of a continuation; a decoder needs one token before it
         if self.most < 1:
@@ -96,6 +98,9 @@ class RequestRows:
     def request(self, context: tuple[int, ...], continuation: tuple[int, ...], joined: bool = False) -> Request:
         "The Request of the ids of a context and its continuation."
         before = (*self.front, *context) if context else self.empty
+        if not before and not self.template.closing(()) and not self.template.before:
+            raise UserError("the tokenizer has no bos, cls, eos or sep token that a text without a context could follow; "
+                            "give a context")
         if not context and len(continuation) > 1 and continuation[:1] == before[-1:]:
             # as in the harness, a text that has its begin token already gets no second one
             continuation = continuation[1:]

@@ -19,7 +19,7 @@ from ..base.errors import UserError
 from ..data.batches import Example, collate
 from ..data.prompts import known_ends
 from .loaders import Item
-from .loglikelihood import Score, make_requests as rows_of, scores, usual_budget, window_of
+from .loglikelihood import RequestRows, Score, make_requests as rows_of, scores, usual_budget, window_of
 from .metrics import cmrc_scores, compared_by, score_line
 from .tasks import Dataset, Fit, Task, choices_of, fitted, item_prompt, item_requests, neutral_of
 from ..data.prompts import encode, special_texts
@@ -57,7 +57,7 @@ class EvaluatedModel:
 
     def __post_init__(self):
         window = window_of(self.model, self.max_length)
-        fixed = rows_of(self.model, self.tokenizer, [("", "一")], window, SPLIT_RULE, self.chat)[0].rows[0][1]
+        fixed = RequestRows(self.model, self.tokenizer, window, self.chat).fixed
         self.room = window + 1 - fixed  # tokens of text in a row, without the family's own special tokens
 
     def count(self, texts: list[str]) -> list[int]:

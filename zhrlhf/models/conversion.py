@@ -25,10 +25,11 @@ from ..data.tokenizers.chatglm import ChatGLMTokenizer
 from ..data.tokenizers.glm import GLMChineseTokenizer
 from ..data.tokenizers.pangu import PanguTokenizer
 from . import chatglm, glm, pangu
-from .checkpoints import (check_loading, checked_weight_files, convert_weights, DROPPED_BUFFERS,
+from .checkpoints import (check_loading, checked_weight_files, convert_weights, DROPPED_BUFFERS, FLOATS,
                                        load_weights, match_tensors, open_weights, TensorSource, weight_files)
 from .folder_checks import (check_model_type, check_same_tokenizer, check_sizes, copy_companions,
-                                         MOST_PARAMETERS, note_missing_tokenizer, read_config, vocabulary_files)
+                                         MOST_PARAMETERS, note_missing_tokenizer, read_config, read_generation_config,
+                                         vocabulary_files)
 from .heads import init_score_head
 
 # %% ../../nbs/03_models/308_conversion.ipynb #3b14c96e
@@ -140,8 +141,9 @@ def check_volume(model: PreTrainedModel, shapes: dict[str, tuple[int, ...]], fol
     if shapes and not packed and (parameters > 2 * stored or everything > 2 * stored + 10**9):
         have = set(map(_library_key(model), shapes))
         lost = [name for name in model.state_dict() if name not in have]
+        what = f"missing are {', '.join(lost[:3])}, …" if lost else "all names are there, in other shapes"
         raise UserError(f"{folder}: config.json describes a model of {everything:,} numbers, but the weights hold "
-                        f"{stored:,} (missing are {', '.join(lost[:3])}, …); are they of this model?")
+                        f"{stored:,} ({what}); are they of this model?")
     if everything > MOST_PARAMETERS:
         raise UserError(f"{folder}: config.json describes a model of {everything:.1e} numbers, which cannot be meant; "
                         f"correct it, or fetch it again")
@@ -232,7 +234,13 @@ def library_arguments(folder: str | Path, fields: dict) -> dict:
 
     `check_loading` must see what the loading says."""
     files = checked_weight_files(folder)
+    read_generation_config(folder)
     meta_model(folder, fields, files)
+    whole = [key for file in files for key, tensor in open_weights(file).items()
+             if tensor.dtype not in FLOATS and not key.endswith(DROPPED_BUFFERS)]
+    if whole and "quantization_config" not in fields:
+        raise UserError(f"{folder}: {whole[0]} and {len(whole) - 1} more are not stored as floating point numbers, and "
+                        f"config.json does not say how to read them; fetch the unquantised weights")
     return {"local_files_only": True, "trust_remote_code": False, "weights_only": True, "output_loading_info": True,
             "use_safetensors": files[0].suffix == ".safetensors", "ignore_mismatched_sizes": True}
 
@@ -315,12 +323,13 @@ def convert(src: str | Path, dst: str | Path, dtype: str = "", shard_size: int =
         raise UserError(f"{dst}: exists already; choose another folder")
     files = weight_files(src)
     fields = read_config(src) if (src / "config.json").is_file() else original_checkpoint_fields(files)
+    read_generation_config(src)
     own, vocabulary = tokenizer_class(src, fields) is not AutoTokenizer, vocabulary_files(src)
     tokenizer = open_tokenizer(src, fields) if vocabulary else None
     with atomic_folder(dst) as part:
         _write_model(src, files, fields, part, dtype, shard_size)
         copy_companions(src, part, tokenizer=not own)
-        if own:
+        if own or any("built by its files" in note for note in getattr(tokenizer, "folder_notes", ())):
             tokenizer.save_pretrained(part)
         if tokenizer is not None:
             check_same_tokenizer(tokenizer, open_tokenizer(part, read_config(part)), src)

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['SIZE_LIMITS', 'MOST_PARAMETERS', 'VOCABULARY_FILES', 'LICENCE_FILES', 'SETTING_FILES', 'COPIED_FILES', 'NOT_COPIED',
-           'TOKENIZER_PROBES', 'SizeLimit', 'check_sizes', 'rough_parameters', 'check_model_type', 'read_config',
-           'vocabulary_files', 'copy_companions', 'check_same_tokenizer', 'note_missing_tokenizer']
+           'TOKENIZER_PROBES', 'SizeLimit', 'check_sizes', 'rough_parameters', 'check_model_type',
+           'read_generation_config', 'read_config', 'vocabulary_files', 'copy_companions', 'check_same_tokenizer',
+           'note_missing_tokenizer']
 
 # %% ../../nbs/03_models/317_folder_checks.ipynb #8989294b
 import json
@@ -85,6 +86,15 @@ def check_model_type(fields: dict, where: str | Path = "config.json") -> None:
     if fields.get("transformers_weights") is not None:
         raise UserError(f"{where}: transformers_weights names a weight file; weights are found by their usual names "
                         f"only, so remove the field")
+
+
+def read_generation_config(folder: str | Path) -> dict:
+    "The fields of a folder's generation_config.json; {} if there is none, `UserError` if it holds anything else."
+    path = Path(folder) / "generation_config.json"
+    fields = read_json(path) if path.is_file() else {}
+    if not isinstance(fields, dict):
+        raise UserError(f"{path}: holds {json.dumps(fields):.40}; an object {{…}} is needed; fetch it again, or delete it")
+    return fields
 
 
 def read_config(folder: str | Path) -> dict:

@@ -12,6 +12,7 @@ __all__ = ['GPT_NO_DROPOUT', 'GLM_NO_DROPOUT', 'PUBLISHED', 'MODEL_PRESETS', 'TR
 import hashlib
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ..base.errors import DISK_TROUBLE, UserError
 from ..base.files import read_json
@@ -214,6 +216,20 @@ def _check_disk(folder, missing):
                         f"some space, or name another folder")
 
 # %% ../../nbs/03_models/309_hub.ipynb #f51d7f33
+def _check_own(folder, hub, missing):
+    """`UserError` if files that would be written over belong to something else than this download, which leaves its
+    hub id in the folder."""
+    mark, there = folder / ".zhrlhf-download", [s.rfilename for s in missing if (folder / s.rfilename).exists()]
+    if there and not (mark.is_file() and mark.read_text(encoding="utf-8") == hub):
+        raise UserError(f"{folder}: holds another {there[0]} than {hub}; name a new or empty folder")
+    mark.write_text(hub, encoding="utf-8")
+
+
+def _without_password(address):
+    "An address as it may be shown."
+    return re.sub(r"//[^/@]*@", "//", address)
+
+
 def _fetch_file(hub, stated, revision, folder, endpoint):
     "Fetches one file into a hidden part, from where an earlier run stopped, and gives it its name when it is whole"
     from huggingface_hub import hf_hub_url
@@ -230,7 +246,7 @@ def _fetch_file(hub, stated, revision, folder, endpoint):
     if not _is_whole(part, stated):
         part.unlink()
         raise UserError(f"{folder}: {name} arrived with other bytes than the hub states; run the same command again, "
-                        f"or try another HF_ENDPOINT than {endpoint}")
+                        f"or try another HF_ENDPOINT than {_without_password(endpoint)}")
     os.replace(part, folder / name)
 
 # %% ../../nbs/03_models/309_hub.ipynb #3dee0c71
@@ -238,12 +254,18 @@ def fetch(model: PublishedModel, folder: str | Path) -> Path:
     "Downloads what is missing of a published model into `folder`, and returns the folder."
     folder, endpoint = Path(folder), hub_endpoint()
     from huggingface_hub import HfApi, constants
-    if constants.HF_HUB_OFFLINE:
+    offline, here = constants.HF_HUB_OFFLINE, urlsplit(endpoint).hostname in ("127.0.0.1", "localhost", "::1")
+    if offline and not here:
         raise UserError(f"HF_HUB_OFFLINE is set, so {model.hub} cannot be fetched; unset it")
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made ({error.strerror or 'unknown reason'}); name another folder") from None
+    try:
+        constants.HF_HUB_OFFLINE = False  # a hub on this machine needs no network
         info = HfApi(endpoint=endpoint, token=False).model_info(model.hub, files_metadata=True)
         missing = [stated for stated in _wanted_files(info) if not _is_whole(folder / stated.rfilename, stated)]
+        _check_own(folder, model.hub, missing)
         _check_disk(folder, missing)
         for stated in missing:
             _fetch_file(model.hub, stated, info.sha or "main", folder, endpoint)
@@ -254,10 +276,12 @@ def fetch(model: PublishedModel, folder: str | Path) -> Path:
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         wanted = ", ".join((*DOWNLOAD_PATTERNS[:3], *WEIGHT_PATTERNS))
-        raise UserError(f"{model.hub} could not be fetched from {endpoint} ({reason:.160}); run the same command "
+        raise UserError(f"{model.hub} could not be fetched from {_without_password(endpoint)} ({reason:.160}); run the same command "
                         f"again, it resumes; where that address cannot be reached, set HF_ENDPOINT to a mirror, such "
                         f"as {MIRROR}; or take {wanted} from {model.mirror} (code {model.code}) and put them into "
                         f"{folder}") from error
+    finally:
+        constants.HF_HUB_OFFLINE = offline
     return folder
 
 

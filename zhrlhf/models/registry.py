@@ -148,7 +148,7 @@ def blocks_of(model: nn.Module) -> nn.ModuleList:
     family, base = family_of(model), model.base_model
     if family.blocks:
         return attrgetter(family.blocks)(base)
-    depth = model.config.num_hidden_layers
+    depth = model.config.get_text_config().num_hidden_layers
     lists = [m for m in base.modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
     if len(lists) != 1:
         raise UserError(f"{model.config.model_type}: its list of {depth} blocks cannot be found by its length; add an "

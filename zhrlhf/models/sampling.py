@@ -24,6 +24,7 @@ from ..base.errors import UserError
 from ..data.batches import positions_from_mask
 from ..data.chat_templates import answer_blank
 from ..data.prompts import decode, known_ends, special_ids
+from .own_logits import known_positions
 
 # %% ../../nbs/04_training/406_sampling.ipynb #f8e4ed1d
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Sampling:
 
     def room(self, model: nn.Module) -> int:
         "The longest prompt, in tokens, that leaves room for the answer within `max_length` and the model's positions."
-        limit = min(self.max_length, getattr(model.config, "max_position_embeddings", None) or self.max_length)
+        limit = min(self.max_length, known_positions(model) or self.max_length)
         if limit <= self.max_new_tokens:
             raise UserError(f"max_new_tokens {self.max_new_tokens}: leaves no room for a prompt within {limit} tokens; "
                             f"allow fewer")
@@ -114,11 +115,12 @@ def end_ids(model: nn.Module, tokenizer) -> list[int]:
 
 def model_ends(model: nn.Module) -> list[int]:
     "The ids that a model's config and generation config name as ends: eos_token_id, which may be one, several or none."
-    found = []
-    for config in (model.config, getattr(model, "generation_config", None)):
+    text = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
+    found, words = [], getattr(text, "vocab_size", None) or 2**31
+    for config in (model.config, text, getattr(model, "generation_config", None)):
         ends = getattr(config, "eos_token_id", None)
         found += ends if isinstance(ends, (list, tuple)) else [] if ends is None else [ends]
-    return list(dict.fromkeys(found))
+    return [end for end in dict.fromkeys(found) if 0 <= end < words]  # a class's default may lie outside
 
 
 def _end_and_pad_ids(model, more, device):
@@ -135,6 +137,9 @@ def decode_steps(model: nn.Module, batch: dict[str, torch.Tensor], sampling: Sam
     has ended yields pad. `numbers` [B, max_new_tokens]: the random numbers of the draws. `ends`: ids that end a row
     beside those of the model's configs."""
     from transformers import DynamicCache
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise UserError(f"a {model.config.model_type} is an encoder-decoder, which cannot be sampled here; give a decoder, "
+                        f"GLM or ChatGLM")
     if "past_key_values" not in inspect.signature(model.base_model.forward).parameters:
         raise UserError(f"a {model.config.model_type} has no KV cache that this project knows; it cannot be sampled")
     ids, cache, new_tokens = batch["input_ids"], DynamicCache(config=model.config), None

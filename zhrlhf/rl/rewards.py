@@ -11,15 +11,17 @@ __all__ = ['kl_terms', 'at_last_token', 'token_rewards', 'model_scorer', 'functi
 import importlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from ..base.errors import UserError
 from ..families import load_reward_model, load_tokenizer, model_folder
+from ..data.prompts import end_id
 from ..models.conversion import meta_model
 from ..models.folder_checks import read_config
 from ..models.heads import last_scores, score_shift
+from ..models.opening import without_old_end
 from ..models.registry import family_named
 from .networks import on_device
 
@@ -193,13 +195,15 @@ def check_reward_model(settings, tokenizer) -> None:
         raise UserError(f"{settings.reward_model}: another vocabulary than {settings.model}; {fix}")
     actor, reward = (meta_model(path, read_config(path))[0].config
                      for path in map(model_folder, (settings.model, settings.reward_model)))
-    if family_named(actor.model_type).template(tokenizer) != family_named(reward.model_type).template(theirs):
+    ours, other = (replace(family_named(config.model_type).template(words), end=None)
+                   for config, words in ((actor, tokenizer), (reward, theirs)))
+    if ours != other or end_id(tokenizer) != end_id(theirs):
         raise UserError(f"{settings.reward_model}: a {reward.model_type} has another prompt template than the "
                         f"{actor.model_type} of {settings.model}; {fix}")
-    if getattr(theirs, "chat_template", None) != getattr(tokenizer, "chat_template", None):
+    if without_old_end(theirs.chat_template) != without_old_end(tokenizer.chat_template):
         raise UserError(f"{settings.reward_model}: trained with another chat template than the one that "
                         f"{settings.model} is asked in here; train it with the same --chat-template")
-    known = getattr(reward, "max_position_embeddings", None) or settings.max_length
+    known = getattr(reward.get_text_config(), "max_position_embeddings", None) or settings.max_length
     if settings.max_length > known:
         raise UserError(f"{settings.length_option} {settings.max_length}: the reward model has {known} positions; "
                         f"give at most that many")

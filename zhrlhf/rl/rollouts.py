@@ -15,7 +15,7 @@ from torch import nn
 from ..base.devices import to_device
 from ..base.distributed import all_gather_object, world_size
 from ..data.batches import IGNORE, Example, collate, positions_from_mask
-from ..data.prompts import plain_text
+from ..data.prompts import joins_with_blanks, plain_text
 from ..models.heads import hidden_states_at, label_logprobs, map_chunks
 from ..models.sampling import Sampling, answer_text, end_ids, sample_batch
 
@@ -106,8 +106,8 @@ def response_texts(tokenizer, batch: dict) -> list[list[str]]:
 
 def _pieces(tokenizer, ids, alone):
     """The texts of the tokens of one answer; `alone` gives the text of every single token, which is enough if all
-    tokens of the answer are whole characters."""
-    if not any("\ufffd" in alone[i] for i in ids):
+    tokens of the answer are whole characters and no blank depends on the next token."""
+    if not joins_with_blanks(tokenizer) and not any("\ufffd" in alone[i] for i in ids):
         return [alone[i] for i in ids]
     pieces, done = [], ""
     for n in range(1, len(ids) + 1):

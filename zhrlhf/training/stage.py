@@ -30,7 +30,9 @@ from ..data.prompts import plain_text, special_ids
 from ..data.token_cache import TokenRows, cached_rows, content_key, tokenizer_key
 from ..families import load_tokenizer, named_folder, save_model
 from ..models.examples import ChatLayout, layout_of
-from ..models.lora import add_lora, has_lora, merged_state, save_adapter
+from ..models.opening import taught_ends
+from ..models.lora import add_lora, has_lora, is_adapter, merged_state, save_adapter
+from ..models.own_logits import known_positions
 from ..models.registry import family_of, freeze
 from .callbacks import evaluate_model, evaluation, every
 from .checkpointing import finished_report, fit_in_folder
@@ -93,7 +95,7 @@ def prepare_model(settings: LoraSettings, load: Callable, new: bool = False, fro
     shard = settings.deepspeed and not new
     sharding = shard_new_models(read_deepspeed_config(settings.deepspeed), settings.bf16) if shard else None
     model = load()
-    positions = getattr(model.config, "max_position_embeddings", None) or settings.max_length
+    positions = known_positions(model) or settings.max_length
     if settings.max_length > positions:
         raise UserError(f"{settings.length_option} {settings.max_length}: the model knows {positions} positions; say "
                         f"at most that")
@@ -140,7 +142,13 @@ def make_engine(settings: RunSettings, networks: nn.Module | dict[str, nn.Module
 # %% ../../nbs/04_training/405_stage.ipynb #e23f0595
 def stage_tokenizer(settings: RowSettings) -> Any:
     "The tokenizer of the settings' model, with the chat template and the reading of texts that they ask for."
-    return load_tokenizer(settings.model, getattr(settings, "chat_template", "auto"), settings.split_special_tokens)
+    tokenizer = load_tokenizer(settings.model, getattr(settings, "chat_template", "auto"),
+                               settings.split_special_tokens)
+    if is_main_process():
+        for note in tokenizer.folder_notes:
+            if "do not come back" not in note:  # the account says that of the rows themselves
+                print(printable(f"{settings.model}: {note}"), file=sys.stderr)
+    return tokenizer
 
 
 def tokenized_rows(settings: DataSettings, source: str | Path, tokenizer, layout: list,
@@ -235,8 +243,16 @@ def save_trained(folder: Path, model: nn.Module, tokenizer, name: str = "model",
     """Writes the weights of a trained model, gathered and merged, into the folder `name` of a run, and the adapters
     alone into its folder `adapter`."""
     adapted, state = has_lora(model), None
-    if adapted and not hasattr(model, "score"):  # a trained head has no place in an adapter folder
-        save_adapter(folder / adapter, model, gathered, is_main_process(), getattr(model, "started_from", ""))
+    start = getattr(model, "started_from", "")
+    if adapted and start and is_adapter(start):
+        if is_main_process():
+            print(printable(f"{folder / adapter}: not written, because the run started from adapters, and peft reads "
+                            f"one set only; the whole model is in {folder / name}"), file=sys.stderr)
+    elif adapted and not hasattr(model, "score"):  # a trained head has no place in an adapter folder
+        save_adapter(folder / adapter, model, gathered, is_main_process(), start)
+        if is_main_process():  # the chat template and the end that the adapters were taught
+            with taught_ends(model, tokenizer):
+                tokenizer.save_pretrained(folder / adapter)
     if adapted or any(hasattr(p, "ds_id") for p in model.parameters()):
         state = merged_state(model, gathered, keep=is_main_process())
     model.sharding = None  # models that are built from now on, such as the one that is saved, are not sharded
