@@ -192,14 +192,14 @@ def _load(path, auto, native_class, dtype, new_head=False, **kwargs):
     quiet_libraries()
     fields = read_config(path)
     native, _ = native_of(fields), folder_ends(path)  # which also reads the generation config
-    options = {} if native else library_arguments(path, fields)
+    options = {} if native else library_arguments(path, fields, **kwargs)
     if launched_processes() == 1:  # several processes may share the weights
         check_files_fit(weight_files(path), dtype)
     if native:
         return open_native(native, path, getattr(native, native_class), dtype, new_head, **kwargs)
     try:
         with _library_quiet():
-            model, info = auto.from_pretrained(path, dtype=dtype, **options, **kwargs)
+            model, info = auto.from_pretrained(path, dtype=dtype, **options)
     except Exception as error:  # safetensors and transformers share no base class for a damaged file
         raise UserError(f"{path}: the model cannot be read "
                         f"({(str(error) or type(error).__name__).splitlines()[0]:.200})") from error

@@ -99,8 +99,8 @@ class RequestRows:
         "The Request of the ids of a context and its continuation."
         before = (*self.front, *context) if context else self.empty
         if not before and not self.template.closing(()) and not self.template.before:
-            raise UserError("the tokenizer has no bos, cls, eos or sep token that a text without a context could follow; "
-                            "give a context")
+            raise UserError("the tokenizer has no bos, cls, eos or sep token that a text without a context could "
+                            "follow; give a context")
         if not context and len(continuation) > 1 and continuation[:1] == before[-1:]:
             # as in the harness, a text that has its begin token already gets no second one
             continuation = continuation[1:]

@@ -120,17 +120,28 @@ def stored_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
     return {key: tuple(tensor.shape) for file in files for key, tensor in open_weights(file).items()}
 
 
+def _library_config(folder, **changes):
+    "The config of a library model; which kernels compute is chosen here, not by the folder, which could name code."
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **changes)
+    for name in ("_attn_implementation", "_experts_implementation"):
+        if getattr(config, name, None) is not None:
+            setattr(config, name, None)
+    for name in ("attn_implementation", "experts_implementation"):
+        vars(config).pop(name, None)
+    return config
+
+
 def _library_model(folder, fields, has_score):
     "A model of the library on the meta device; `UserError` if its config is none, or is of no language model."
     auto = AutoModelForSeq2SeqLM if fields.get("is_encoder_decoder") else AutoModelForCausalLM
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = _library_config(folder)
         return (AutoModelForSequenceClassification if has_score else auto).from_config(config, trust_remote_code=False)
     except Exception as error:  # each config class has checks and errors of its own
         what = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{folder}: no model can be made of this config.json ({what:.200})") from error
 
-
+# %% ../../nbs/03_models/308_conversion.ipynb #1b2211b3
 def check_volume(model: PreTrainedModel, shapes: dict[str, tuple[int, ...]], folder: str | Path) -> None:
     """Refuses a model on the meta device that is far larger than the weights of its folder, given by their `shapes`,
     or, without any, larger than can be meant."""
@@ -228,9 +239,9 @@ def original_checkpoint_fields(files: list[Path]) -> dict:
             "num_layers": layers, "num_attention_heads": words[1] // 64, "max_sequence_length": positions[0] - 1}
 
 # %% ../../nbs/03_models/308_conversion.ipynb #efd0df02
-def library_arguments(folder: str | Path, fields: dict) -> dict:
+def library_arguments(folder: str | Path, fields: dict, **changes) -> dict:
     """The arguments with which `from_pretrained` opens a folder safely, after everything that can be seen beforehand
-    was checked: type, sizes, files, volume.
+    was checked: type, sizes, files, volume. `changes` are fields of the config.
 
     `check_loading` must see what the loading says."""
     files = checked_weight_files(folder)
@@ -241,7 +252,8 @@ def library_arguments(folder: str | Path, fields: dict) -> dict:
     if whole and "quantization_config" not in fields:
         raise UserError(f"{folder}: {whole[0]} and {len(whole) - 1} more are not stored as floating point numbers, and "
                         f"config.json does not say how to read them; fetch the unquantised weights")
-    return {"local_files_only": True, "trust_remote_code": False, "weights_only": True, "output_loading_info": True,
+    return {"config": _library_config(folder, **changes), "local_files_only": True, "trust_remote_code": False,
+            "weights_only": True, "output_loading_info": True,
             "use_safetensors": files[0].suffix == ".safetensors", "ignore_mismatched_sizes": True}
 
 # %% ../../nbs/03_models/308_conversion.ipynb #321e1c5f

@@ -93,7 +93,8 @@ def read_generation_config(folder: str | Path) -> dict:
     path = Path(folder) / "generation_config.json"
     fields = read_json(path) if path.is_file() else {}
     if not isinstance(fields, dict):
-        raise UserError(f"{path}: holds {json.dumps(fields):.40}; an object {{…}} is needed; fetch it again, or delete it")
+        raise UserError(f"{path}: holds {json.dumps(fields):.40}; an object {{…}} is needed; fetch it again, or "
+                        f"delete it")
     return fields
 
 

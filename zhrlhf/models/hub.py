@@ -260,7 +260,8 @@ def fetch(model: PublishedModel, folder: str | Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror or 'unknown reason'}); name another folder") from None
+        raise UserError(f"{folder}: cannot be made ({error.strerror or 'unknown reason'}); name another folder"
+                        ) from None
     try:
         constants.HF_HUB_OFFLINE = False  # a hub on this machine needs no network
         info = HfApi(endpoint=endpoint, token=False).model_info(model.hub, files_metadata=True)
@@ -276,15 +277,15 @@ def fetch(model: PublishedModel, folder: str | Path) -> Path:
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         wanted = ", ".join((*DOWNLOAD_PATTERNS[:3], *WEIGHT_PATTERNS))
-        raise UserError(f"{model.hub} could not be fetched from {_without_password(endpoint)} ({reason:.160}); run the same command "
-                        f"again, it resumes; where that address cannot be reached, set HF_ENDPOINT to a mirror, such "
-                        f"as {MIRROR}; or take {wanted} from {model.mirror} (code {model.code}) and put them into "
+        raise UserError(f"{model.hub} could not be fetched from {_without_password(endpoint)} ({reason:.160}); run the "
+                        f"same command again, it resumes; where that address cannot be reached, set HF_ENDPOINT to a "
+                        f"mirror, such as {MIRROR}; or take {wanted} from {model.mirror} (code {model.code}) and put them into "
                         f"{folder}") from error
     finally:
         constants.HF_HUB_OFFLINE = offline
     return folder
 
-
+# %% ../../nbs/03_models/309_hub.ipynb #191f9573
 def download(name: str, folder: str | Path | None = None) -> Path:
     "Downloads a published model into `folder` (default: `download_folder(name)`) and returns the folder."
     resolve_name(name)  # what was never published is refused with what there is of its size

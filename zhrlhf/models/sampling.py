@@ -138,8 +138,8 @@ def decode_steps(model: nn.Module, batch: dict[str, torch.Tensor], sampling: Sam
     beside those of the model's configs."""
     from transformers import DynamicCache
     if getattr(model.config, "is_encoder_decoder", False):
-        raise UserError(f"a {model.config.model_type} is an encoder-decoder, which cannot be sampled here; give a decoder, "
-                        f"GLM or ChatGLM")
+        raise UserError(f"a {model.config.model_type} is an encoder-decoder, which cannot be sampled here; give a "
+                        f"decoder, GLM or ChatGLM")
     if "past_key_values" not in inspect.signature(model.base_model.forward).parameters:
         raise UserError(f"a {model.config.model_type} has no KV cache that this project knows; it cannot be sampled")
     ids, cache, new_tokens = batch["input_ids"], DynamicCache(config=model.config), None

@@ -278,8 +278,10 @@ PROBE_TEXTS = ("春风又绿江南岸，明月何时照我还？", "我们 都�
 
 # %% ../../nbs/03_models/313_tokenizer_folder.ipynb #43ceaaf5
 def _unknown_as_one(pieces, words, tokenizer):
-    "Pieces in which unknown ones that follow each other are one: classes show them in several ways."
-    shown = [piece if not words or piece in words else tokenizer.unk_token for piece in pieces]
+    "Pieces in which unknown ones that follow each other are one; classes show them in several ways. None of an error."
+    if isinstance(pieces, BaseException):
+        return None
+    shown = [piece if piece in words else tokenizer.unk_token for piece in pieces]
     return [piece for n, piece in enumerate(shown) if not n or (piece, shown[n - 1]) != (tokenizer.unk_token,) * 2]
 
 
@@ -296,12 +298,9 @@ def difference(tokenizer, files: Described, named: str = "") -> str:
         if token not in files.words and json.dumps(token, ensure_ascii=False) not in named:
             return f"{token} is added, which no file names"
     for text in PROBE_TEXTS if files.pieces else ():
-        pieces, cut = _attempt(files.pieces, text), _attempt(tokenizer.tokenize, text)
-        if isinstance(pieces, BaseException):
-            continue
-        same = not isinstance(cut, BaseException) and (
-            _unknown_as_one(pieces, files.words, tokenizer) == _unknown_as_one(cut, files.words, tokenizer))
-        if not same:
+        pieces, cut = (_unknown_as_one(_attempt(split, text), files.words or vocabulary, tokenizer)
+                       for split in (files.pieces, tokenizer.tokenize))
+        if pieces is not None and pieces != cut:
             return f"{text!r} is cut into other tokens"
     return ""
 
