@@ -279,8 +279,9 @@ def fetch(model: PublishedModel, folder: str | Path) -> Path:
         wanted = ", ".join((*DOWNLOAD_PATTERNS[:3], *WEIGHT_PATTERNS))
         raise UserError(f"{model.hub} could not be fetched from {_without_password(endpoint)} ({reason:.160}); run the "
                         f"same command again, it resumes; where that address cannot be reached, set HF_ENDPOINT to a "
-                        f"mirror, such as {MIRROR}; or take {wanted} from {model.mirror} (code {model.code}) and put them into "
-                        f"{folder}") from error
+                        f"mirror, such as {MIRROR}; or take {wanted} from {model.mirror} (code "
+                        f"{model.code}) and put "
+                        f"them into {folder}") from error
     finally:
         constants.HF_HUB_OFFLINE = offline
     return folder
