@@ -21,7 +21,7 @@ from ..base.files import read_json
 from ..data.prompts import end_id, known_ends, role_id
 from .conversion import stored_shapes
 from .folder_checks import read_generation_config
-from .own_logits import head_kind, is_sharded
+from .own_logits import gives_numbers, is_sharded
 from .sampling import end_ids
 
 # %% ../../nbs/03_models/314_opening.ipynb #28eeaf80
@@ -114,7 +114,8 @@ def check_logits(path: str | Path, model: nn.Module) -> None:
     if is_sharded(model) or any(p.is_meta for p in model.parameters()):
         return  # sharded weights can only be run inside an engine
     try:
-        head_kind(model)
+        if not gives_numbers(model):
+            raise UserError("its logits are not numbers: the weights are damaged, or it has diverged")
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except Exception as error:  # whatever a model raises that is not what its config says
