@@ -143,7 +143,8 @@ def unknown_note(tokenizer, records: list[Record]) -> str:
     unknown = tokenizer.unk_token_id
     rows = encode(tokenizer, [record.context() for record in records]) if unknown is not None else []
     lost = sum(bool(ids) and set(ids) == {unknown} for ids in rows)
-    return f"the tokenizer knows nothing of {lost} of {len(records)} prompts: all their tokens are unknown" if lost else ""
+    said = f"the tokenizer knows nothing of {lost} of {len(records)} prompts: all their tokens are unknown"
+    return said if lost else ""
 
 
 def new_file(path: str | Path) -> Path:
