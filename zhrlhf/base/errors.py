@@ -12,6 +12,8 @@ import re
 import sys
 from collections.abc import Callable
 
+from .distributed import end_process, launched_processes
+
 # %% ../../nbs/10_tools/1001_errors.ipynb #e5384bd5
 class UserError(Exception):
     "A mistake of the user; its message is the one line that the user reads, with the fix"
@@ -62,7 +64,7 @@ def _stop(line, code):
     if prefix:
         lines = [" ".join(printable(part).split()) for part in line.split("\n  ")]
         sys.stderr.write(f"{prefix}: " + "\n  ".join(lines) + "\n")
-    sys.exit(code)
+    end_process(code)
 
 # %% ../../nbs/10_tools/1001_errors.ipynb #9966dd94
 def _disk_line(error):
@@ -82,7 +84,10 @@ def run_main(main: Callable, argv: list[str] | None = None):
 
     Ctrl-C gives exit code 130, a closed pipe 141 and no message."""
     try:
-        return main(argv)
+        result = main(argv)
+        if launched_processes() > 1:
+            end_process()
+        return result
     except UserError as error:
         _stop(str(error), 2)
     except KeyboardInterrupt:
