@@ -78,7 +78,7 @@ def prompts_shown(settings: ShowSettings) -> str:
     if item is None:
         raise UserError(f"--item {settings.item}: {settings.task} has no such item; its first ids are "
                         f"{', '.join(i.id for i in job.data.items[:5])}")
-    demos = job.demos
+    demos = job.shown(item)
     if settings.model:
         path = model_folder(settings.model)
         evaluated = EvaluatedModel(meta_model(path, read_config(path))[0],

@@ -19,6 +19,8 @@ class GRPOSettings(RLSettings):
     num_generations: int = opt(4, "answers to each prompt; a rollout has rollout_batch_size answers, to "
                                "rollout_batch_size / num_generations prompts")
     max_completion_length: int = opt(12, "the most tokens a response may have")
+    reward_clip: float = opt(0.0, "clip the score of an answer (or token) to ± this; 0: never, since a group's scores "
+                             "are measured in its own deviations, and clipped ones are equal")
     beta: float = opt(0.05, "weight of the KL penalty, at the start")
     baseline: str = opt("grpo", "grpo: distance from the group's mean in deviations, KL in the loss; rloo: distance "
                         "from the mean of the others, KL in the score")
@@ -48,7 +50,10 @@ if __name__ == "__main__":
     answer_help(GRPOSettings)  # before the imports that take seconds
 
 # %% ../nbs/05_rlhf/515_grpo.ipynb #b180e66e
+import math
 from collections.abc import Callable, Sequence
+
+import torch
 
 from .base.errors import run_main
 from .data.account import Account
@@ -56,7 +61,7 @@ from .data.records import Record
 from .families import load_model, model_folder
 from .rl.collector import RolloutCollector
 from .rl.experience import RolloutSource, ptx_batches, ptx_loss, rl_records
-from .rl.losses import actor_loss, group_advantages
+from .rl.losses import actor_loss, group_advantages, silent_share
 from .rl.networks import ActorCritic, GenerationModel, Reference
 from .rl.rewards import kl_terms, make_scorers
 from .rl.run import frozen_policies, make_rl_engine, run_rl
@@ -72,10 +77,12 @@ class GroupCollector(RolloutCollector):
         self.num_generations = self.settings.num_generations
 
     def compute_advantages(self, batch: dict, outputs: dict, task, beta: float) -> tuple[dict, dict]:
-        """Advantages [B, R] from the rewards `task` [B, R], and the share of groups that teach nothing because all
-        their scores are equal."""
-        score, kl = task.sum(1), kl_terms(outputs["logp"], outputs["ref_logp"])[0].sum(1)
-        silent = (score.view(-1, self.num_generations).std(1) < 1e-6).float().mean().item()
+        """Advantages [B, R] from the rewards `task` [B, R], and the share of groups that teach nothing because no two
+        of their scores differ."""
+        scored = batch["mask"].any(1)
+        score = torch.where(scored, task.sum(1), math.nan)
+        kl = kl_terms(outputs["logp"], outputs["ref_logp"])[0].sum(1)
+        silent = silent_share(score, self.num_generations)
         compared = score - beta * kl if self.settings.baseline == "rloo" else score
         advantages = group_advantages(compared, self.num_generations, self.settings.baseline)
         tensors = {"advantages": advantages[:, None] * batch["mask"],

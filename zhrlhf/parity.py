@@ -42,7 +42,8 @@ from .data.batches import collate
 from .data.couplets import load
 from .data.records import Answer, Record
 from .data.tokenizers.characters import couplet_tokenizer
-from .evals.loglikelihood import scores, window_of
+from .evals.loglikelihood import scores
+from .evals.requests import window_of
 from .families import load_model, load_tokenizer, new_model
 from .generate import generate
 from .models.examples import best_answer_rows

@@ -9,11 +9,11 @@ __all__ = ['SFTSettings', 'best_answers', 'sample_table', 'askable', 'SampleWrit
 from dataclasses import dataclass
 
 from .base.settings import answer_help, opt, parse
-from .training.settings import PromptSettings, TrainingSettings
+from .training.settings import EvalTaskSettings, PromptSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
-class SFTSettings(PromptSettings, TrainingSettings):
+class SFTSettings(PromptSettings, EvalTaskSettings, TrainingSettings):
     "Supervised fine-tuning on the best answer of each record."
     model: str = opt("", "folder of the pretrained model")
     data: str = opt("couplets:train", "records: a file or folder of rows, or couplets:train")
@@ -49,6 +49,7 @@ from .data.batches import Batches, Example, bucketed_batches, packed_batches, so
 from .data.account import Account
 from .data.records import Record
 from .data.sources import evaluation_records, training_records
+from .evals.before_after import StageEvaluation
 from .evals.metrics import bleu, rouge_l
 from .families import load_model
 from .generate import generate
@@ -142,7 +143,9 @@ def train(settings: SFTSettings | None = None, callbacks: tuple = (), free: tupl
     settings, folder, done = open_stage(SFTSettings, settings, given, free)
     if done:
         return done
-    tokenizer, model = stage_tokenizer(settings), prepare_model(settings, lambda: load_model(settings.model))
+    tokenizer = stage_tokenizer(settings)
+    tasks = StageEvaluation(settings, folder, tokenizer)
+    model = prepare_model(settings, lambda: load_model(settings.model))
     batches, account = answer_batches(model, tokenizer, settings)
     held = Account()
     records = evaluation_records(settings.data, settings.eval_data, settings.val_size, settings.seed, held,
@@ -154,12 +157,14 @@ def train(settings: SFTSettings | None = None, callbacks: tuple = (), free: tupl
     if settings.sample_steps and not asked and is_main_process():
         print("--sample-steps: no held-out prompt can be answered, so samples.jsonl is not written", file=sys.stderr)
     samples = every(settings.sample_steps, SampleWriter(tokenizer, asked, folder / "samples.jsonl"))
+    tasks.measure(model, "before")
     run, measured = run_training(settings, folder, model, batches, lm_loss, lambda m: perplexity(m, held_out),
                                  [samples, *callbacks])
     save_trained(folder, model, tokenizer)
+    tasks.measure(model, "after")
     sampled = {name.split("/")[1]: value for name, value in run.metrics.items() if name.startswith("samples/")}
     return close_stage(folder, {"steps": run.step, "rows": account.examples, "eval_loss": measured["loss"],
-                                "perplexity": measured["perplexity"], **sampled}, [account, held])
+                                "perplexity": measured["perplexity"], **sampled, **tasks.report()}, [account, held])
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -219,7 +219,7 @@ def read_row(item: Any, where: str = "record") -> tuple[Record, str, list[tuple[
         if all(any(field_name in row for field_name in group) for group in groups):
             record = read(row)
             row.close()
-            return replace(record, where=where), name, row.notes
+            return replace(record, where=where, metadata=row.rest()), name, row.notes
     found = ", ".join(map(str, row.item)) or ("no field with a value" if isinstance(item, dict)
                                               else type(item).__name__)
     found += f" ({', '.join(map(str, row.empty))} empty)" if row.empty else ""

@@ -11,6 +11,7 @@ __all__ = ['ROLES', 'PROMPT_NAMES', 'ANSWER_NAMES', 'MESSAGE_FIELDS', 'SYSTEM_FI
 import json
 import math
 import re
+import sys
 from typing import Any
 
 from .records import Answer, Record, turns_record
@@ -77,6 +78,14 @@ class RowFields:
         for name, value in self.item.items():
             if name not in self.used and name not in METADATA and value != "":
                 self.say("not read", f"the field {name}")
+
+    def rest(self) -> dict:
+        "The fields that were not read; those of a field `metadata` stand among them, unless a name occurs twice."
+        rest = {sys.intern(str(name)): value for name, value in self.item.items()
+                if name not in self.used and value != ""}  # one text for a name that all rows share
+        inner = rest.pop("metadata", {})
+        joined = isinstance(inner, dict) and rest.keys().isdisjoint(inner)
+        return rest | (inner if joined else {"metadata": inner})
 
 # %% ../../nbs/02_data/213_messages.ipynb #979f4eda
 def score_of(value):
@@ -233,7 +242,7 @@ def record_of(row, turns, answers):
     if "system" in roles or roles[-1:] not in (["user"], ["tool"]):
         raise Malformed(f"a system turn may stand first, and a user turn stands right before the answer; found before "
                         f"the answer: {', '.join(turn['role'] for turn in turns) or 'no turn'}")
-    data_type = row.item.get("data_type") if isinstance(row.item.get("data_type"), str) else None
+    data_type = row.take("data_type") if isinstance(row.item.get("data_type"), str) else None
     ordered = tuple(sorted(answers, key=lambda a: -a.score))
     prefix, tools = row.text("prefix"), tuple(functions_of(row.take("tools", "functions"), "tools"))
     if any(name in row for name in MEDIA_FIELDS):

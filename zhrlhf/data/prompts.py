@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ..base.errors import UserError
 from .batches import Example
-from .chat_text import has_chat_template, turn_end_id
+from .chat_text import has_chat_template, template_of, turn_end_id
 
 # %% ../../nbs/02_data/208_prompts.ipynb #18b60d21
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def known_ends(tokenizer) -> set[int]:
     """All ids at which an answer ends, as far as a tokenizer knows: those that its layouts write, its eos, and
     `folder_ends`, which the configs of its folder name."""
     own = {role_id(tokenizer, "eop", "eos", "sep", None), role_id(tokenizer, "eos", None)}
-    written = {turn_end_id(tokenizer)} if has_chat_template(tokenizer) else set()
+    written = {template_of(tokenizer).end} if has_chat_template(tokenizer) else set()  # a template may write none
     return (own | written | set(getattr(tokenizer, "folder_ends", ()))) - {None}
 
 

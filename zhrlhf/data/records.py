@@ -7,9 +7,11 @@ __all__ = ['TURN_OFF', 'ROLE_MARKS', 'Answer', 'Record', 'record_dict', 'chat_me
            'without_turns', 'one_separator', 'write_records']
 
 # %% ../../nbs/02_data/202_records.ipynb #73ccdeef
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ..base.files import write_jsonl
 
@@ -37,7 +39,7 @@ class Record:
     `prompt` is then the same turns as text, for models without one, whose layout opens the answer with 答：.
     `system` is the system text, `tools` are definitions of functions, `data_type` names a kind of data (the reward
     model reports its accuracy for each). `marked` says why the last answer is not to be learnt, `where` its place in
-    the file."""
+    the file. `metadata` holds the other fields of the row, which no stage reads: they are for reward functions."""
     prompt: str
     answers: tuple[Answer, ...] = ()
     prefix: str = ""
@@ -47,6 +49,7 @@ class Record:
     tools: tuple[dict, ...] = ()
     marked: str = ""
     where: str = field(default="", compare=False, repr=False)
+    metadata: dict = field(default_factory=dict, compare=False, repr=False)
 
     def best(self) -> str:
         "The answer that SFT learns, the first one, since the best comes first; none if it is marked as bad."
@@ -72,10 +75,20 @@ ROLE_MARKS = {"user": "问：", "assistant": "答："}  # the mark that opens th
 
 def record_dict(record: Record) -> dict:
     "The JSON form of a record, without the optional fields that are not set."
-    row = asdict(record)
+    row = asdict(record) | {"metadata": _plain(record.metadata)}
     row["answers"] = [{k: v for k, v in answer.items() if v or k in ("answer", "score")} for answer in row["answers"]]
     row = {k: list(v) if isinstance(v, tuple) else v for k, v in row.items()}
     return {k: v for k, v in row.items() if k in ("prompt", "answers", "prefix") or k != "where" and v}
+
+
+def _plain(value: Any) -> Any:
+    "A value as JSON knows it: a date, bytes, or a number that is not finite is written as text."
+    if isinstance(value, dict):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    finite = isinstance(value, float) and math.isfinite(value)
+    return value if finite or isinstance(value, (str, int, type(None))) else str(value)
 
 
 def chat_messages(record: Record) -> tuple[dict, ...]:

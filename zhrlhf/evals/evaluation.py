@@ -58,7 +58,7 @@ def plan_jobs(settings: ClueSettings) -> list[EvaluationJob]:
         wanted = [(task.method(method), shots_of(word, task)) for method in as_list(settings.method)
                   for word in as_list(settings.shots)]
         seeds = [(method, shots, seed) for method, shots in dict.fromkeys(wanted)
-                 for seed in range(settings.seeds if shots else 1)]
+                 for seed in range(settings.seeds if shots and not task.by_part else 1)]  # an exam's shots are fixed
         shown = {(shots, seed): demonstrations(settings.folder, task, shots, seed) for _, shots, seed in seeds}
         jobs += [EvaluationJob(task, method, shots, seed, data, shown[shots, seed]) for method, shots, seed in seeds]
     return jobs
@@ -79,12 +79,14 @@ def facts_of(evaluated: EvaluatedModel, jobs: list[EvaluationJob], settings: Clu
     listed, config = [], evaluated.model.config
     for job in jobs:
         template, item = job.task.template(job.method), job.data.items[0]
-        fit = fitted(job.task, item, job.method, job.demos, evaluated.count,
+        fit = fitted(job.task, item, job.method, job.shown(item), evaluated.count,
                      evaluated.room - (0 if item.choices else settings.max_new_tokens))
         asked = [a + b for a, b in item_requests(job.task, fit.item, job.method, fit.demos)]
         asked = asked or [item_prompt(job.task, fit.item, fit.demos)]
         listed.append(job.key() | {"type": job.task.type, "score": template.score, "n": len(job.data.items),
-                                   "dropped": job.data.dropped, "labels": job.data.labels,
+                                   "dropped": job.data.dropped, "usable": job.data.usable,
+                                   "unusable": job.data.unusable, "contradicting": job.data.contradicting,
+                                   "labels": job.data.labels,
                                    "classes": job.task.classes, "together": job.task.together,
                                    "files_hash": job.data.files_hash, "prompt_hash": text_hash(asked),
                                    "rows_in_clue": job.task.rows})

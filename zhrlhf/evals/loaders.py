@@ -13,7 +13,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..base.errors import UserError
@@ -24,12 +24,17 @@ from ..base.files import read_json, read_jsonl
 class Item:
     """One question: the texts `fields` for the prompt template, the `choices`, and the index `gold` of the right one.
 
-    Items with the same `group` are not independent."""
+    Items with the same `group` are not independent; a loader knows one row at a time, and `grouped` joins the groups of
+    items that share a text of `sources`. Items that are `together` share their choices, each of which is right at most
+    once; `blank` numbers the blanks of one text."""
     id: str
     group: str
     gold: int | None
     choices: tuple[str, ...]
     fields: dict
+    sources: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    together: str = field(default="", compare=False, repr=False)
+    blank: int = field(default=0, compare=False, repr=False)
 
     @property
     def right(self) -> list[int]:
@@ -46,7 +51,7 @@ class Item:
     def chance(self) -> float:
         """How often a random guess counts as right.
 
-        In a Winograd row the guess is the group's referent, and the label says whether that is the row's own noun."""
+        In a Winograd row the guess is the referent, and the label says whether that is the row's own noun."""
         if "own" in self.fields:
             return 1 / len(self.choices) if self.fields["label"] == "true" else 1 - 1 / len(self.choices)
         return 1 / len(set(self.choices)) if self.choices else 0.0
@@ -138,7 +143,8 @@ def read_labelled(task, folder: Path, split: str) -> Iterator[Item | str]:
             raise UserError(f"{where}: label {label} is called {row[task.described]!r}, but it means "
                             f"{task.called[label]}; the labels of this copy are exchanged")
         gold = list(task.labels).index(label)
-        yield Item(str(number), str(number), gold, words, fields | {"label": label})
+        sources = tuple(fields[name] for name in task.shared)
+        yield Item(str(number), str(row.get("prem_id") or number), gold, words, fields | {"label": label}, sources)
 
 # %% ../../nbs/07_evaluation/704_loaders.ipynb #28e2fc27
 def stable_rank(*parts: object) -> str:
@@ -162,7 +168,7 @@ BLANK = re.compile(r"#idiom\d*#")
 
 
 def read_chid(task, folder: Path, split: str) -> Iterator[Item | str]:
-    "Yields an Item for each blank, or why it is dropped; the blanks of a row are a group."
+    "Yields an Item for each blank, or why it is dropped; the blanks of a row are a group, and together."
     path, answer_path = folder / f"{split}.json", folder / f"{split}_answer.json"
     answers = read_document(answer_path) if answer_path.exists() else {}
     if not isinstance(answers, dict):
@@ -177,7 +183,7 @@ def read_chid(task, folder: Path, split: str) -> Iterator[Item | str]:
             raise UserError(f"{where}: no blank such as #idiom000378# in its content")
         for passage in passages:
             stretches = BLANK.split(passage)
-            for tag, before, after in zip(BLANK.findall(passage), stretches, stretches[1:]):
+            for blank, (tag, before, after) in enumerate(zip(BLANK.findall(passage), stretches, stretches[1:])):
                 gold = answers.get(tag, row.get("answer") if len(tags) == 1 else None)
                 if type(gold) is not int or not 0 <= gold < len(choices):
                     said = "no answer" if gold is None else f"the answer {json.dumps(gold)}"
@@ -185,7 +191,8 @@ def read_chid(task, folder: Path, split: str) -> Iterator[Item | str]:
                                     f"{len(choices) - 1} is needed")
                 key = tag if tag != "#idiom#" else f"{number}"
                 yield why_unusable(choices) or Item(key, str(number), gold, choices,
-                                                    {"before": before, "after": after})
+                                                    {"before": before, "after": after},
+                                                    ("#".join(stretches),), str(number), blank)
 
 # %% ../../nbs/07_evaluation/704_loaders.ipynb #4f94d851
 def why_unusable(choices: Sequence[str]) -> str | None:
@@ -212,8 +219,8 @@ def wsc_row(row: dict, where: str) -> tuple[str, str, str, int]:
 def read_wsc(task, folder: Path, split: str) -> Iterator[Item | str]:
     """Yields an Item for each row, or why it is dropped.
 
-    `own` is the index of the row's candidate among its group's choices; `gold` is None where that is not the referent;
-    `referents` counts the group's true rows."""
+    `own` is the index of the row's candidate among the choices; `gold` is None where that is not the referent;
+    `referents` counts the pronoun's true candidates."""
     rows, groups = [], {}
     path = folder / f"{split}.json"
     for number, row in read_jsonl(path, numbered=True):
@@ -225,14 +232,15 @@ def read_wsc(task, folder: Path, split: str) -> Iterator[Item | str]:
         rows.append((number, key, candidate, {"before": text[:at], "pronoun": pronoun,
                                               "after": text[at + len(pronoun):], "label": label}))
     names = {key: str(n) for n, key in enumerate(groups)}
-    true = Counter(key for _, key, _, fields in rows if fields["label"] == "true")
+    true = Counter(key for key, _ in {(key, candidate) for _, key, candidate, fields in rows
+                                      if fields["label"] == "true"})
     for number, key, candidate, fields in rows:
         choices = tuple(dict.fromkeys(groups[key]))
         choices = choices if len(choices) > 1 else (*choices, fields["pronoun"])
         own = choices.index(candidate)
         gold = own if fields["label"] == "true" else None
         yield why_unusable(choices) or Item(str(number), names[key], gold, choices,
-                                            fields | {"own": own, "referents": true[key]})
+                                            fields | {"own": own, "referents": true[key]}, key[:1], names[key])
 
 # %% ../../nbs/07_evaluation/704_loaders.ipynb #22929b91
 def read_c3(task, folder: Path, split: str) -> Iterator[Item | str]:
@@ -251,7 +259,8 @@ def read_c3(task, folder: Path, split: str) -> Iterator[Item | str]:
                 asked = required_field(question, "question", str, where)
                 gold = choices.index(label_of(question, where, choices, "answer"))
                 yield why_unusable(choices) or Item(f"{part}{n}.{q}", f"{part}{n}", gold, tuple(choices),
-                                                    {"passage": passage, "question": asked, "part": part})
+                                                    {"passage": passage, "question": asked, "part": part},
+                                                    (passage,))
 
 # %% ../../nbs/07_evaluation/704_loaders.ipynb #b4e098fd
 def read_cmrc(task, folder: Path, split: str) -> Iterator[Item | str]:
@@ -275,7 +284,7 @@ def read_cmrc(task, folder: Path, split: str) -> Iterator[Item | str]:
                           "references": references}
                 number = question.get(name)
                 key = str(number) if type(number) is int else required_field(question, name, str, where)
-                yield Item(key, str(count), None, (), fields) if references else "empty answer"
+                yield Item(key, str(count), None, (), fields, (passage_text,)) if references else "empty answer"
 
 # %% ../../nbs/07_evaluation/704_loaders.ipynb #646a586a
 def entries(path: Path) -> list:

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['MIN_GROUPS', 'TAIL', 'KEYS', 'LINE_FIELDS', 'CHOICE_FIELDS', 'ANSWER_FIELDS', 'interval_of', 'mean_and_interval',
-           'item_counts', 'measure_choices', 'histogram', 'by_class', 'task_details', 'assigned', 'measure_answers',
-           'measure_job', 'job_key', 'item_values', 'over_seeds', 'shots_names', 'series_of', 'mean_above_chance',
-           'results_of', 'EvaluationRun', 'log_lines', 'read_run', 'format_number', 'format_interval', 'demos_shown',
-           'long_table', 'render_table', 'plot_results']
+           'item_counts', 'by_field', 'in_parts', 'seen_and_blind', 'measure_choices', 'histogram', 'by_class',
+           'task_details', 'assigned', 'measure_answers', 'measure_job', 'job_key', 'item_values', 'over_seeds',
+           'shots_names', 'series_of', 'mean_above_chance', 'results_of', 'EvaluationRun', 'log_lines', 'read_run',
+           'format_number', 'format_interval', 'demos_shown', 'long_table', 'table_notes', 'parts_table',
+           'render_table', 'below_table', 'plot_results']
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #9523c63e
 import csv
@@ -24,8 +25,8 @@ import numpy as np
 from ..base.errors import UserError
 from ..base.files import read_json
 from .metrics import (SCORES, ItemScore, above_chance, assign_candidates, auc, batch_calibrated, bootstrap,
-                                  cmrc_scores, compared_by, macro_f1, majority,
-                                  score_line, share_interval, standard_error)
+                                  cmrc_scores, compared_by, macro_f1, majority, share_interval, standard_error)
+from .spelling import is_blind, item_score, unread_choices, unread_note
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #b1b232b1
 MIN_GROUPS = 30  # with fewer groups, resampling them says too little
@@ -51,29 +52,57 @@ def mean_and_interval(values: list[float], groups: list[str]) -> dict:
 
 
 def item_counts(rows: list[dict], facts: dict) -> dict:
-    "How many items there are, how many were dropped or truncated, and how many demonstrations they had."
+    """How many items there are, how many were dropped or truncated, how many demonstrations they had, and the share of
+    unknown tokens in their texts (None in logs that do not have it)."""
+    text = sum(row.get("text", 0) for row in rows)
     return {"n": len(rows), "dropped": sum(facts["dropped"].values()), "dropped_why": facts["dropped"],
             "truncated": sum(row["truncated"] > 0 for row in rows),
-            "demonstrations": float(np.mean([row["n_demos"] for row in rows]))}
+            "demonstrations": float(np.mean([row["n_demos"] for row in rows])),
+            "unknown": sum(row.get("unknown", 0) for row in rows) / text if text else None}
+
+
+def by_field(rows: list[dict], values: Sequence[float], name: str) -> dict[str, dict]:
+    "Mean and interval of the items' values for each value of the field `name`: {its value: {value, low, high, n}}."
+    found = {}
+    for part in dict.fromkeys(row[name] for row in rows if row.get(name) is not None):
+        own = [(value, row["group"]) for value, row in zip(values, rows) if row.get(name) == part]
+        (low, high), _ = interval_of(*zip(*own))
+        found[part] = {"value": float(np.mean([value for value, _ in own])), "low": low, "high": high, "n": len(own)}
+    return found
+
+
+def in_parts(rows: list[dict], values: Sequence[float]) -> dict[str, dict]:
+    "`by_field` for the parts and the categories that the lines name: {parts, categories}, where there are any."
+    found = {key: by_field(rows, values, name) for key, name in (("parts", "part"), ("categories", "category"))}
+    return {key: table for key, table in found.items() if table}
+
+# %% ../../nbs/07_evaluation/707_report.ipynb #31630d54
+def seen_and_blind(rows: list[dict], values: Sequence[float]) -> dict:
+    """The number of `blind` items; what was `seen`, the mean of the other items with its interval, or None; and what is
+    `unread` in words (see `unread_choices`)."""
+    seen = [(value, row["group"]) for row, value in zip(rows, values) if not is_blind(row)]
+    return {"blind": sum(map(is_blind, rows)), "unread": unread_choices(rows),
+            "seen": mean_and_interval(*map(list, zip(*seen))) | {"n": len(seen)} if seen else None}
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #f8443d72
 def measure_choices(rows: list[dict], facts: dict) -> dict:
     "Accuracy and the numbers beside it, from the log lines of a task with choices."
-    groups = [row["group"] for row in rows]
-    item_scores = [score_line(row, compared_by(row, facts["score"])) for row in rows]
-    found = {"metric": "acc", **mean_and_interval([s.credit for s in item_scores], groups),
+    item_scores = [item_score(row, compared_by(row, facts["score"])) for row in rows]
+    values = [s.credit for s in item_scores]
+    found = {"metric": "acc", **mean_and_interval(values, [row["group"] for row in rows]),
              "chance": float(np.mean([row["chance"] for row in rows])), "majority": None}
     margins = [s.margin for s in item_scores if math.isfinite(s.margin)]
     found |= {"above_chance": above_chance(found["value"], found["chance"]),
               "ties": sum(s.tied > 1 for s in item_scores), "joined": sum(row["joined"] > 0 for row in rows),
+              "uneven": sum(row.get("uneven", False) for row in rows), **seen_and_blind(rows, values),
               "margin": float(np.mean(margins)) if margins else None, "by": {}}
     for score in SCORES:
         scores = [compared_by(row, score) for row in rows]
         if all(s is not None for s in scores):
-            found["by"][score] = float(np.mean([score_line(row, s).credit for row, s in zip(rows, scores)]))
+            found["by"][score] = float(np.mean([item_score(row, s).credit for row, s in zip(rows, scores)]))
     if facts["classes"]:
         found |= by_class(rows, item_scores, facts)
-    return found | item_counts(rows, facts) | task_details(rows, item_scores, facts)
+    return found | item_counts(rows, facts) | task_details(rows, item_scores, facts) | in_parts(rows, values)
 
 
 def histogram(labels: list[str], names: list[str]) -> dict[str, int]:
@@ -94,23 +123,19 @@ def by_class(rows: list[dict], item_scores: list[ItemScore], facts: dict) -> dic
     if "own" in rows[0]:
         return found
     scores = np.stack([compared_by(row, facts["score"]) for row in rows])
-    found["batch"] = float(np.mean([score_line(row, s).credit for row, s in zip(rows, batch_calibrated(scores))]))
+    found["batch"] = float(np.mean([item_score(row, s).credit for row, s in zip(rows, batch_calibrated(scores))]))
     if scores.shape[1] == 2 and len(set(gold)) == 2:
         found["auc"] = auc(scores[:, 1] - scores[:, 0], [label == facts["classes"][1] for label in gold])
     return found
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #77c6afa4
 def task_details(rows: list[dict], item_scores: list[ItemScore], facts: dict) -> dict:
-    """The numbers that only some tasks have: accuracy by part of C3, Winograd groups with one right candidate, and ChID
-    with each candidate of a row used once."""
-    found, scored = {}, list(zip(rows, item_scores))
-    if "part" in rows[0]:
-        parts = sorted({row["part"] for row in rows})
-        found["parts"] = {part: float(np.mean([s.credit for row, s in scored if row["part"] == part]))
-                          for part in parts}
+    """The numbers that only some tasks have: Winograd groups with one right candidate, and ChID with each candidate of
+    a row used once."""
+    found = {}
     if "own" in rows[0]:
         right = {}
-        for row, s in scored:
+        for row, s in zip(rows, item_scores):
             # the true rows of this pronoun in the file, of which --limit may have left some out
             if row["label"] == "true" and row.get("referents", 1) == 1:
                 right.setdefault(row["group"], []).append(s.credit)
@@ -127,7 +152,7 @@ def assigned(rows: list[dict], score: str) -> float:
     for _, group in groupby(sorted(rows, key=lambda row: row["group"]), key=lambda row: row["group"]):
         group = list(group)
         choices = assign_candidates([compared_by(row, score) for row in group])
-        hits += [choice == row["gold"] for row, choice in zip(group, choices)]
+        hits += [row["chance"] if is_blind(row) else choice == row["gold"] for row, choice in zip(group, choices)]
     return float(np.mean(hits))
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #a8393242
@@ -142,7 +167,8 @@ def measure_answers(rows: list[dict], facts: dict) -> dict:
     found = {"metric": "f1", **mean_and_interval([f1 for _, f1 in scored], groups), "chance": 0.0, "majority": None,
              "ties": 0}
     return found | {"above_chance": found["value"], "em": float(np.mean([em for em, _ in scored])),
-                    "f1_without_tail": float(np.mean(bare))} | item_counts(rows, facts)
+                    "f1_without_tail": float(np.mean(bare))} | item_counts(rows, facts) | in_parts(
+                        rows, [f1 for _, f1 in scored])
 
 
 def measure_job(rows: list[dict], facts: dict) -> dict:
@@ -161,7 +187,7 @@ def job_key(row: dict) -> tuple:
 def item_values(rows: list[dict], facts: dict) -> dict[str, float]:
     "Each item's credit (F1 for generated answers), by its id."
     if "sums" in rows[0]:
-        return {row["id"]: score_line(row, compared_by(row, facts["score"])).credit for row in rows}
+        return {row["id"]: item_score(row, compared_by(row, facts["score"])).credit for row in rows}
     return {row["id"]: cmrc_scores(row["prediction"], row["references"])[1] for row in rows}
 
 
@@ -170,10 +196,11 @@ def over_seeds(jobs: list[dict], rows_of: dict[tuple, list[dict]]) -> dict:
     first, tables = jobs[0], [item_values(rows_of[job_key(job)], job) for job in jobs]
     rows = rows_of[job_key(first)]
     values = [float(np.mean([table[row["id"]] for table in tables])) for row in rows]
-    found = {name: first[name] for name in (*KEYS, "type", "metric", "score", "n", "dropped", "majority")}
-    found |= {name: float(np.mean([job[name] for job in jobs]))
-              for name in ("truncated", "ties", "demonstrations", "chance")}
-    found |= mean_and_interval(values, [row["group"] for row in rows])
+    found = {name: first[name] for name in (*KEYS, "type", "metric", "score", "n", "dropped", "majority", "classes")}
+    found |= {name: float(np.mean([job.get(name, 0) for job in jobs]))
+              for name in ("truncated", "ties", "demonstrations", "chance", "blind", "joined", "uneven")}
+    found |= {"unknown": first["unknown"], "seen": first.get("seen"), "unread": first.get("unread", {}),
+              **in_parts(rows, values), **mean_and_interval(values, [row["group"] for row in rows])}
     found |= {"above_chance": above_chance(found["value"], found["chance"]), "seeds": len(jobs),
               "least": min(job["value"] for job in jobs), "most": max(job["value"] for job in jobs)}
     return found | ({"em": float(np.mean([job["em"] for job in jobs]))} if "em" in first else {})
@@ -283,7 +310,7 @@ def demos_shown(line: dict) -> str:
 def long_table(results: dict) -> tuple[list[str], list[list[str]]]:
     "Columns and rows of the table with everything that belongs beside a score."
     columns = ["task", "method", "metric", "type", "shots", "score", "±", "95 %", "seeds", "chance", "majority",
-               "above chance", "n", "dropped", "truncated", "ties", "demos"]
+               "above chance", "n", "dropped", "truncated", "ties", "blind", "unknown", "joined", "demos"]
     rows = []
     for line in results["summary"]:
         seeds = "1" if line["seeds"] == 1 else f"{line['seeds']}: {line['least']:.3f}–{line['most']:.3f}"
@@ -292,8 +319,31 @@ def long_table(results: dict) -> tuple[list[str], list[list[str]]]:
                      str(line["shots"]), format_number(line["value"]), format_number(line["stderr"]),
                      format_interval(line), seeds, format_number(line["chance"]), format_number(line["majority"]),
                      format_number(line["above_chance"]), str(line["n"]),
-                     *(f"{line[name]:g}" for name in ("dropped", "truncated", "ties")), demos_shown(line)])
+                     *(f"{line[name]:g}" for name in ("dropped", "truncated", "ties", "blind")),
+                     format_number(line["unknown"]),
+                     f"{line['joined']:g}" + f" ({line['uneven']:g} uneven)" * (line["uneven"] > 0), demos_shown(line)])
     return columns, rows
+
+# %% ../../nbs/07_evaluation/707_report.ipynb #c37cbf35
+def table_notes(results: dict) -> list[str]:
+    "What belongs below the tables of a run, one line each."
+    notes = [note for line in results["summary"] if (note := unread_note(line))]
+    notes += [f"{line['task']} {line['method']}: {line['uneven']:g} of {line['n']} items compare candidates that are "
+              f"scored on different texts" for line in results["summary"] if line["uneven"]]
+    if "front" in results:
+        front, alone = (" ".join(results["front"][name]) for name in ("context", "alone"))
+        rest = f"; a text without a context follows {alone}" if alone and alone != front else ""
+        notes.append(f"in front of every text: {front or 'no special token'}{rest}")
+    return notes
+
+
+def parts_table(results: dict) -> tuple[list[str], list[list[str]]]:
+    "Columns and rows: every line of the summary by category and by part, where its task has them."
+    rows = [[line["task"], line["method"], str(line["shots"]), kind, name, f"{found['value']:.3f}",
+             format_interval(found), str(found["n"])]
+            for line in results["summary"] for key, kind in (("categories", "category"), ("parts", "part"))
+            for name, found in line.get(key, {}).items()]
+    return ["task", "method", "shots", "", "name", "score", "95 %", "n"], rows
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #b7eef50c
 def render_table(columns: list[str], rows: list[list[str]], form: str = "text") -> str:
@@ -307,6 +357,14 @@ def render_table(columns: list[str], rows: list[list[str]], form: str = "text") 
     widths = [max(map(len, column)) for column in zip(columns, *rows)]
     return "".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() + "\n"
                    for row in [columns, *rows])
+
+# %% ../../nbs/07_evaluation/707_report.ipynb #c6e917d8
+def below_table(results: dict, form: str = "text") -> str:
+    "What stands below the tables of a single run: scores by part and category, if there are any, and the notes."
+    parts, notes = parts_table(results), table_notes(results)
+    text = "\n" + render_table(*parts, form) if parts[1] else ""
+    # Markdown joins lines that no empty line separates
+    return text + ("\n" + "".join(note + "\n" * (2 if form == "markdown" else 1) for note in notes) if notes else "")
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #4fe7ab21
 def plot_results(results: dict, ax=None):

@@ -18,7 +18,7 @@ from ..data.records import Record
 from ..models.heads import eval_mode
 from ..models.sampling import Sampling
 from .networks import ActorCritic, GenerationModel, Reference
-from .rewards import RunningMeanStd, kl_terms, shape_rewards
+from .rewards import RunningMeanStd, clipped_answers, kl_terms, shape_rewards
 from .rollouts import (gather_rollout, in_micro_batches, logprobs_and_entropy, response_logprobs,
                                 response_texts, rollout)
 
@@ -62,18 +62,46 @@ class RolloutModels:
 
 # %% ../../nbs/05_rlhf/508_collector.ipynb #18fdd75b
 def rollout_metrics(batch: dict, outputs: dict[str, torch.Tensor], task: torch.Tensor, beta: float) -> dict[str, float]:
-    "The metrics of a rollout with task rewards [B, R]: means over answers of sums over tokens, or means over tokens."
-    mask, score, own = batch["mask"], task.sum(1), outputs["score"].sum(1)[batch["ended"]]
-    k1, k2, k3 = (term.sum(1).mean().item() for term in kl_terms(outputs["logp"], outputs["ref_logp"]))
-    gold = {"gold": outputs["gold"].sum(1).mean().item()} if "gold" in outputs else {}
-    finished = {"score/ended": own.mean().item()} if len(own) else {}
-    return {"score": score.mean().item(), "score_std": score.std(correction=0).item(), **finished, **gold,
-            "kl": k1, "kl/k2": k2, "kl/k3": k3, "kl_coef": beta, "total": score.mean().item() - beta * k1,
-            "entropy": (outputs["entropy"].sum() / mask.sum()).item(),
+    """The metrics of a rollout with task rewards [B, R]: means over answers of sums over tokens, or means over tokens.
+
+    Answers without a score, rows of NaN, are left out of the means of scores; `abstained` is their share."""
+    mask, score = batch["mask"], task.sum(1)
+    k1, k2, k3 = (term.sum(1) for term in kl_terms(outputs["logp"], outputs["ref_logp"]))
+    scored, own = ~score.isnan(), outputs["score"].sum(1)[batch["ended"]]
+    means = {"score/ended": own, "gold": outputs["gold"].sum(1) if "gold" in outputs else own[:0]}
+    means = {name: values[~values.isnan()].mean().item() for name, values in means.items() if (~values.isnan()).any()}
+    if scored.any():
+        mean = score[scored].mean().item()
+        means = {"score": mean, "score_std": score[scored].std(correction=0).item(), **means,
+                 "total": mean - beta * k1[scored].mean().item()}
+    return {**means, "abstained": 1 - scored.float().mean().item(), "kl": k1.mean().item(), "kl/k2": k2.mean().item(),
+            "kl/k3": k3.mean().item(), "kl_coef": beta, "entropy": (outputs["entropy"].sum() / mask.sum()).item(),
             "eos_rate": batch["ended"].float().mean().item(), "length": mask.sum(1).mean().item()}
 
+# %% ../../nbs/05_rlhf/508_collector.ipynb #6f8c983b
+class _Shaping(RolloutModels):
+    "What becomes of the scores of a rollout: task rewards, advantages, metrics."
+
+    def compute_advantages(self, batch: dict, outputs: dict[str, torch.Tensor], task: torch.Tensor,
+                           beta: float) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+        """(further tensors for the loss, metrics) from task rewards [B, R] and the outputs of networks and scorers.
+
+        An answer without a score has the rewards 0, and its row of `mask` is 0."""
+        raise NotImplementedError
+
+    def _shaped(self, batch, outputs, beta):
+        "(the rollout with what the loss needs, its metrics) from the outputs of networks and scorers."
+        task = shape_rewards(outputs["score"], batch, self.settings, self.running)
+        batch["scored"] = scored = ~task.isnan().any(1)
+        mask = batch["mask"] * scored[:, None]  # tokens of an answer without a score count nowhere
+        tensors, more = (self.compute_advantages(batch | {"mask": mask}, outputs, task.nan_to_num(0.0), beta)
+                         if scored.any() else ({}, {}))
+        clipped = clipped_answers(outputs["score"], batch, self.settings, self.running).float().mean().item()
+        metrics = rollout_metrics(batch, outputs, task, beta) | {"clipped": clipped} | more
+        return batch | {"logp": outputs["logp"], "ref_logp": outputs["ref_logp"]} | tensors, metrics
+
 # %% ../../nbs/05_rlhf/508_collector.ipynb #8285d5fa
-class RolloutCollector(RolloutModels):
+class RolloutCollector(_Shaping):
     """Samples prompts with the current actor and computes, once, everything that the epochs of a rollout need.
 
     A stage says in `compute_advantages` how rewards become advantages."""
@@ -98,14 +126,7 @@ class RolloutCollector(RolloutModels):
         outputs = {name: value.detach() for name, value in outputs.items()}
         outputs |= self.scores([records[i] for i in mine], batch)
         batch, outputs = gather_rollout(batch, outputs, examples, self.tokenizer)
-        task = shape_rewards(outputs["score"], batch, self.settings, self.running)
-        tensors, more = self.compute_advantages(batch, outputs, task, beta)
-        seconds = {"seconds/sample": sampled - clock, "seconds/score": time.perf_counter() - sampled}
-        metrics = rollout_metrics(batch, outputs, task, beta) | more | seconds
-        metrics["tokens/second"] = batch["weight"] / seconds["seconds/sample"]
-        return batch | {"logp": outputs["logp"], "ref_logp": outputs["ref_logp"]} | tensors | graph, metrics
-
-    def compute_advantages(self, batch: dict, outputs: dict[str, torch.Tensor], task: torch.Tensor,
-                           beta: float) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
-        "(further tensors for the loss, metrics) from task rewards [B, R] and the outputs of networks and scorers."
-        raise NotImplementedError
+        batch, metrics = self._shaped(batch, outputs, beta)
+        metrics |= {"seconds/sample": sampled - clock, "seconds/score": time.perf_counter() - sampled}
+        metrics["tokens/second"] = batch["weight"] / metrics["seconds/sample"]
+        return batch | graph, metrics

@@ -7,6 +7,8 @@ __all__ = ['rl_records', 'ptx_batches', 'ptx_loss', 'adapt_kl_coef', 'minibatche
            'can_reuse_forward', 'check_rollout_size', 'RolloutProgress', 'RolloutSource']
 
 # %% ../../nbs/05_rlhf/509_experience.ipynb #cfc2615a
+import re
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -15,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..base.distributed import rank, world_size
+from ..base.distributed import is_main_process, rank, world_size
 from ..base.errors import UserError
 from ..data.batches import Batches, bucketed_batches
 from ..data.account import Account
@@ -28,16 +30,34 @@ from .rewards import RunningMeanStd
 from .rollouts import select_rows
 from ..training.stage import print_dataset_summary
 
-# %% ../../nbs/05_rlhf/509_experience.ipynb #b62479d1
+# %% ../../nbs/05_rlhf/509_experience.ipynb #c356890b
 def rl_records(settings, account: Account | None = None) -> list[Record]:
-    """The records whose prompts are answered: those that are left when held-out ones are needed, for the table of
-    samples."""
-    held_out = settings.sample_updates and not settings.eval_data
-    if held_out and not embedded(settings.data, "couplets"):
-        return training_records(settings.data, "", settings.val_size, settings.seed, account)
-    return open_records(settings.data, settings.seed, account)
+    """The records whose prompts are answered: without a share of them, `val_size`, if held-out ones are needed for
+    --eval-updates or --sample-updates and --eval-data does not give them.
+
+    If too few would be left for one rollout, all are answered, and the account says so."""
+    account, s = Account() if account is None else account, settings
+    if s.eval_data or embedded(s.data, "couplets") or not (s.eval_updates >= 0 or s.sample_updates):
+        records = open_records(s.data, s.seed, account)
+    else:
+        records = training_records(s.data, "", s.val_size, s.seed, account)
+    held_out, prompts = account.count("held out"), s.rollout_batch_size // getattr(s, "num_generations", 1)
+    if held_out and len(records) < prompts:
+        account.notes = {note: rows for note, rows in account.notes.items() if note[0] != "held out"}
+        account.notes["evaluated", "rows that are also learnt, since fewer than one rollout would be left; give "
+                      "--eval-data"] = [held_out, []]
+        records = open_records(s.data, s.seed)
+    if s.reward_function or s.gold_function:
+        account.notes = {(kind, _as_metadata(what) if kind == "not read" else what): rows
+                         for (kind, what), rows in account.notes.items()}
+    return records
 
 
+def _as_metadata(what):
+    "What the account says of a field that the stage does not read, but a reward function can."
+    return f"{what}, but for a reward function (record.metadata)" if re.fullmatch("the field [^,]+", what) else what
+
+# %% ../../nbs/05_rlhf/509_experience.ipynb #b62479d1
 def ptx_batches(model: nn.Module, tokenizer, settings) -> Batches | None:
     """Batches of other text, learnt beside RL: best answers of records as in SFT, or documents as in pretraining; None
     without --ptx-coef."""
@@ -156,6 +176,7 @@ class RolloutProgress(RolloutState):
     def __init__(self, collector: RolloutCollector, settings):
         super().__init__(collector, settings)
         self.stats, self.started = {}, 0.0  # metrics of the newest rollout, and when its training started
+        self.unscored = 0  # rollouts in which no answer got a score
 
     def learning_rate(self, step: int) -> float:
         "The schedule: from 1 down to 0, from rollout to rollout."
@@ -176,8 +197,8 @@ class RolloutProgress(RolloutState):
             run.stop = run.stop or self.update == self.settings.updates
 
 # %% ../../nbs/05_rlhf/509_experience.ipynb #020307a2
-class RolloutSource(RolloutProgress):
-    "Batches of RL: iterating samples, scores and yields minibatches until all updates are done."
+class _Rollouts(RolloutProgress):
+    "The prompts of a run, and one rollout after the other."
 
     def __init__(self, collector: RolloutCollector, records: list[Record], settings, ptx: Batches | None = None,
                  account: Account | None = None):
@@ -192,6 +213,27 @@ class RolloutSource(RolloutProgress):
         check_rollout_size(settings, collector.num_generations, rows)
         self.prompts = Batches(rows, list, prompts, settings.seed, drop_last=True)
 
+    def _next_rollout(self):
+        "Samples and scores the next rollout, adapts the KL weight, and fills the queue of minibatches."
+        records, examples = zip(*[prompt for prompt in self.prompts.at(self.update)[0]
+                                  for _ in range(self.collector.num_generations)])
+        batch, self.stats = self.collector(records, examples, self.beta, (self.settings.seed, self.update),
+                                           self.reuse_forward)
+        self.beta = adapt_kl_coef(self.beta, self.stats["kl"], len(records), self.settings)
+        self.started, self.update = time.perf_counter(), self.update + 1
+        scored = batch["scored"].nonzero().flatten().cpu().numpy()  # the others teach nothing
+        self.queue = [scored[part] for part in minibatches(len(scored), self.update, self.settings)]
+        if not self.queue and is_main_process() and not self.unscored:
+            from tqdm import tqdm
+            tqdm.write(f"update {self.update}: the reward function gave no score (None) to any of the {len(records)} "
+                       f"answers, so nothing is learnt from them; does it lack a return?", file=sys.stderr)
+        self.unscored += not self.queue
+        return batch
+
+# %% ../../nbs/05_rlhf/509_experience.ipynb #1eab0019
+class RolloutSource(_Rollouts):
+    "Batches of RL: iterating samples, scores and yields minibatches until all updates are done."
+
     def __iter__(self) -> Iterator[list[dict]]:
         while self.update < self.settings.updates:
             batch, first = self._next_rollout(), True
@@ -203,14 +245,6 @@ class RolloutSource(RolloutProgress):
                 yield micro_batches + [micro | {"kind": "ptx"} for micro in ptx]
                 batch, first = {name: value for name, value in batch.items() if not name.startswith("forward_")}, False
             self.reuse_forward = can_reuse_forward(self)
-
-    def _next_rollout(self):
-        "Samples and scores the next rollout, adapts the KL weight, and fills the queue of minibatches."
-        records, examples = zip(*[prompt for prompt in self.prompts.at(self.update)[0]
-                                  for _ in range(self.collector.num_generations)])
-        batch, self.stats = self.collector(records, examples, self.beta, (self.settings.seed, self.update),
-                                           self.reuse_forward)
-        self.beta = adapt_kl_coef(self.beta, self.stats["kl"], len(records), self.settings)
-        self.started, self.update = time.perf_counter(), self.update + 1
-        self.queue = minibatches(len(records), self.update, self.settings)
-        return batch
+        if not self.steps:
+            raise UserError(f"no answer of {self.unscored} rollouts got a score, so nothing was learnt; the reward "
+                            f"function should give numbers, and None only now and then")

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['LARGEST_METRICS', 'FIRST_METRICS', 'WINDOW', 'PATTERNS', 'DASHBOARD_PANELS', 'group_by_update', 'metric_column',
-           'window_means', 'noise_bound', 'negative_kl', 'wrong_ratio', 'constant_reward', 'large_steps',
-           'gradients_explode', 'over_optimized', 'kl_too_large', 'entropy_collapses', 'unfinished_answers',
-           'useless_critic', 'kl_for_little', 'Pattern', 'diagnose', 'first_signs', 'RunMonitor', 'dashboard',
-           'DashboardPlot', 'phase_seconds']
+           'window_means', 'noise_bound', 'negative_kl', 'wrong_ratio', 'constant_reward', 'clipped_rewards',
+           'silent_groups', 'large_steps', 'gradients_explode', 'over_optimized', 'kl_too_large', 'entropy_collapses',
+           'unfinished_answers', 'useless_critic', 'kl_for_little', 'Pattern', 'diagnose', 'first_signs', 'RunMonitor',
+           'dashboard', 'DashboardPlot', 'phase_seconds']
 
 # %% ../../nbs/05_rlhf/513_monitor.ipynb #f7f2e9de
 import math
@@ -33,15 +33,16 @@ def group_by_update(rows: list[dict]) -> list[dict]:
     """One dict per update: the mean of each metric over the update's steps, and as `largest/…` and `first/…` the
     largest value and that of the first step.
 
-    `rows` are those of metrics.jsonl in order; rows before the first rollout, and values that are not finite numbers,
-    are left out."""
+    `rows` are those of metrics.jsonl in order, or of a table of them, in which NaN stands for what a step did not
+    measure; rows before the first rollout, and values that are not finite numbers, are left out."""
     groups = []
     for row in rows:
-        if "score" in row:
+        found = {name: v for name, v in row.items()
+                 if name != "step" and isinstance(v, (int, float)) and math.isfinite(v)}
+        if "score" in found or "eos_rate" in found:  # only the first step of a rollout has them
             groups.append([])
         if groups:
-            groups[-1].append({name: v for name, v in row.items() if name != "step" and isinstance(v, (int, float))
-                               and math.isfinite(v)})
+            groups[-1].append(found)
     return [_update(steps) for steps in groups]
 
 
@@ -101,6 +102,20 @@ def constant_reward(updates: list[dict]) -> str | None:
     risen = scores[-1] > scores[0] + 1e-6 * (1 + abs(scores[0]))
     if constant and not risen:
         return f"every answer of three updates got the same score, {scores[-1]:.3g}"
+
+# %% ../../nbs/05_rlhf/513_monitor.ipynb #fefd7ed8
+def clipped_rewards(updates: list[dict]) -> str | None:
+    "In the last update the reward clip changed the score of more than 5 % of the answers."
+    clipped = updates[-1].get("clipped", 0)
+    if clipped > 0.05:
+        return f"the reward clip changed the score of {clipped:.0%} of the answers"
+
+
+def silent_groups(updates: list[dict]) -> str | None:
+    "In the last update the scores of more than 5 % of the groups of answers did not differ."
+    silent = updates[-1].get("silent_groups", 0)
+    if silent > 0.05:
+        return f"{silent:.0%} of the groups have answers of equal score, from which nothing is learnt"
 
 # %% ../../nbs/05_rlhf/513_monitor.ipynb #c9aae1db
 def large_steps(updates: list[dict]) -> str | None:
@@ -204,6 +219,16 @@ PATTERNS = (
     Pattern("constant reward", constant_reward,
             "the reward does not tell answers apart, or so seldom that a rollout has no good one",
             "a reward with steps in between, a larger --rollout-batch-size, an SFT model that now and then succeeds"),
+    Pattern("clipped rewards", clipped_rewards, "the scores are larger than the clip, which makes them equal",
+            "--reward-clip 0 or a larger one, --normalise-scores, or a reward on a smaller scale"),
+    Pattern("silent groups", silent_groups,
+            "the prompts are too hard or solved already, or the reward has too few steps to tell the answers apart",
+            "more answers to each prompt (GRPO: --num-generations), prompts that are sometimes solved, a reward with "
+            "steps in between"),
+)
+
+# %% ../../nbs/05_rlhf/513_monitor.ipynb #60af6aad
+PATTERNS += (
     Pattern("steps too large", large_steps, "the learning rate is too high for this model and batch",
             "a third of --learning-rate, fewer --num-ppo-epochs, or --kl-stop 0.05"),
     Pattern("gradients explode", gradients_explode,

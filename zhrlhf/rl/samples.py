@@ -6,12 +6,13 @@
 __all__ = ['SampleTable', 'answers_table']
 
 # %% ../../nbs/05_rlhf/510_samples.ipynb #8e7aaa35
+import math
 from pathlib import Path
 
 import torch
 
 from ..base.distributed import is_main_process
-from ..base.errors import UserError
+from ..base.errors import UserError, printable
 from ..base.files import read_jsonl, write_jsonl, write_text
 from ..base.plots import Html, html_page, html_table
 from ..data.account import Account
@@ -58,14 +59,17 @@ class SampleTable:
             write_text(self.path.with_suffix(".html"), html_page("samples", answers_table(kept + rows)))
 
     def _answers(self, batch):
-        "Texts and scores of a rollout."
+        "Texts and scores of a rollout; the score is None where the scorer abstained."
         texts = response_texts(self.collector.tokenizer, batch)
-        return ["".join(t) for t in texts], self.collector.scorer(self.records, texts, batch).sum(1).tolist()
+        scores = self.collector.scorer(self.records, texts, batch).sum(1).tolist()
+        return ["".join(t) for t in texts], [None if math.isnan(score) else score for score in scores]
 
 # %% ../../nbs/05_rlhf/510_samples.ipynb #41e6f510
 def answers_table(rows: list[dict]) -> Html:
-    "The rows of a SampleTable as a table, the newest update first."
-    newest = sorted(rows, key=lambda row: -row["update"])
-    rows = [(r["update"], r["prompt"], r["answer"], f"{r['score']:.2f}", f"{r['kl']:.1f}", r["reference"],
-             f"{r['reference_score']:.2f}") for r in newest]
+    "The rows of a SampleTable as a table, the newest update first; a scorer that abstained is a dash."
+    def short(score):
+        return None if score is None else f"{score:.2f}"
+    rows = [(r["update"], printable(r["prompt"]), printable(r["answer"]), short(r["score"]), f"{r['kl']:.1f}",
+             printable(r["reference"]), short(r["reference_score"]))
+            for r in sorted(rows, key=lambda row: -row["update"])]
     return html_table(rows, ["update", "prompt", "answer", "score", "KL", "reference's answer", "its score"])

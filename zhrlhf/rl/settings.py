@@ -11,11 +11,11 @@ from typing import ClassVar
 
 from ..base.errors import UserError
 from ..base.settings import opt
-from ..training.settings import PromptSettings, RowSettings
+from ..training.settings import EvalTaskSettings, PromptSettings, RowSettings
 
 # %% ../../nbs/05_rlhf/507_rl_settings.ipynb #e1f1cfcf
 @dataclass(frozen=True)
-class SamplingSettings(PromptSettings, RowSettings):
+class SamplingSettings(PromptSettings, EvalTaskSettings, RowSettings):
     """Which prompts are answered, and how.
 
     The most tokens of a response are an option of each stage, under a name of its own; shared code reads them as
@@ -42,11 +42,13 @@ class ScoringSettings(SamplingSettings):
     "Who scores the answers, and how a score is shaped."
     reward_model: str = opt("", "folder of the reward model (TRL: reward_model_path): the scorer, unless "
                             "--reward-function is given; in PPO the critic starts from it in any case")
-    reward_function: str = opt("", "score with a Python function (prompt, answer) -> number, or one number per "
-                               "character and one for the end; written module:name")
+    reward_function: str = opt("", "score with a Python function, written module:name: (prompt, answer) -> a number, "
+                               "one number per character and one for the end, or None for no score; a parameter "
+                               "record gets the row's answers and metadata, too; (prompts, answers) gets a whole "
+                               "batch and gives one value per answer")
     reward_weight: float = opt(0.0, "with --reward-function: weight of the reward model's score beside it")
-    gold_function: str = opt("", "held-out (gold) evaluator: a second function (prompt, answer) -> number whose mean "
-                             "is logged as gold; nothing is learnt from it")
+    gold_function: str = opt("", "held-out (gold) evaluator: a second function, of the same forms, whose mean is "
+                             "logged as gold; nothing is learnt from it")
     normalise_scores: bool = opt(False, "measure scores in deviations from the mean of all scores so far")
     reward_clip: float = opt(10.0, "clip the score of an answer (or token) to ± this; 0: never")
     missing_eos_score: float | None = opt(None, "score of an answer that does not end; not given: the worst finished "
@@ -145,9 +147,12 @@ class PtxSettings(KLSettings):
 @dataclass(frozen=True)
 class RLSettings(PtxSettings):
     "The options of every stage that learns from its own answers, without the two that each stage names itself."
-    eval_data: str = opt("", "held-out records, for --sample-updates; default: couplets:dev, or a share of the file "
-                         "--data")
+    eval_data: str = opt("", "held-out records, for --eval-updates and --sample-updates; default: couplets:dev, or a "
+                         "share of the file --data")
+    eval_updates: int = opt(0, "measure the score of answers to held-out prompts every this many updates; 0: at the "
+                            "start and the end only; -1: never")
+    eval_prompts: int = opt(64, "how many held-out prompts --eval-updates answers")
     sample_updates: int = opt(0, "answer held-out prompts every this many updates and show them in samples.html; 0: "
                               "never")
     samples: int = opt(8, "how many prompts --sample-updates answers")
-    least = PtxSettings.least | {"sample_updates": 0, "samples": 1}
+    least = PtxSettings.least | {"eval_updates": -1, "eval_prompts": 1, "sample_updates": 0, "samples": 1}

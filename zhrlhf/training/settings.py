@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['check_types', 'CheckedSettings', 'FolderSettings', 'OptimizerSettings', 'RunSettings', 'LoraSettings', 'RowSettings',
-           'PromptSettings', 'DataSettings', 'TrainingSettings', 'DecodingSettings', 'option_rows']
+           'PromptSettings', 'DataSettings', 'TrainingSettings', 'EvalTaskSettings', 'DecodingSettings', 'option_rows']
 
 # %% ../../nbs/04_training/411_training_settings.ipynb #c99e36f9
 import importlib.util
@@ -195,6 +195,28 @@ class TrainingSettings(DataSettings):
     def step_count(self, batches) -> int:
         "The number of optimizer steps for a data set."
         return self.max_steps if self.max_steps > 0 else max(1, math.ceil(self.num_train_epochs * batches.per_epoch))
+
+# %% ../../nbs/04_training/411_training_settings.ipynb #a600ac10
+@dataclass(frozen=True)
+class EvalTaskSettings(CheckedSettings):
+    "Which tasks are scored before the first step and after the last one."
+    eval_tasks: list[str] = opt([], "tasks that are scored before and after training, named as in python -m "
+                                "zhrlhf.clue --tasks, or all; the report says which changed")
+    eval_task_data: str = opt("mini", "the folder that holds their files; mini: the project's own dozen items per task")
+    eval_task_limit: int | None = opt(None, "at most this many items per task, spread evenly over its file")
+    eval_task_shots: int = opt(0, "demonstrations in front of each item")
+    eval_task_chat_template: str = opt("none", "none: prompts as plain text, as in published figures; auto: as a "
+                                       "question of the user in the tokenizer's chat template; or a file with one")
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, smallest in (("eval_task_limit", 1), ("eval_task_shots", 0)):
+            if getattr(self, name) is not None and getattr(self, name) < smallest:
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least {smallest}")
+        given = [name for name, field in EvalTaskSettings.__dataclass_fields__.items()
+                 if name != "eval_tasks" and getattr(self, name) != field.default]
+        if given and not self.eval_tasks:
+            raise UserError(f"--{given[0].replace('_', '-')}: says how tasks are scored; give --eval-tasks, too")
 
 # %% ../../nbs/04_training/411_training_settings.ipynb #53479ce2
 @dataclass(frozen=True)
