@@ -60,7 +60,7 @@ def item_counts(rows: list[dict], facts: dict) -> dict:
             "demonstrations": float(np.mean([row["n_demos"] for row in rows])),
             "unknown": sum(row.get("unknown", 0) for row in rows) / text if text else None}
 
-
+# %% ../../nbs/07_evaluation/707_report.ipynb #a429c104
 def by_field(rows: list[dict], values: Sequence[float], name: str) -> dict[str, dict]:
     "Mean and interval of the items' values for each value of the field `name`: {its value: {value, low, high, n}}."
     found = {}

@@ -70,7 +70,8 @@ def window_of(model: nn.Module, max_length: int | None = None) -> int | None:
 
 # %% ../../nbs/07_evaluation/717_requests.ipynb #8f166038
 class RequestRows:
-    "Turns the pairs (context, continuation) into rows for one model."
+    """Turns the pairs (context, continuation) into rows for one model; `fixed` tokens of a row are no text, and `begins`
+    says whether a text without a context follows some token."""
 
     def __init__(self, model, tokenizer, max_length=None, chat=False):
         template = family_of(model).template(tokenizer)
@@ -82,11 +83,9 @@ class RequestRows:
             self.empty = self.front or present_ids(role_id(tokenizer, "bos", "cls", "eos", "sep", None))
         else:
             self.template, self.front, self.empty = replace(template, between=()), (), ()
-        # whether a text without a context follows some token
         self.begins = bool(self.empty or self.template.before or self.template.closing(()))
         fixed = len(encode_prompt(self.template, (), (), 0))
-        plain = template.blank is None and not chat
-        self.fixed = fixed + (max(1, len(self.front)) if plain else 0)  # tokens of a row that are no text
+        self.fixed = fixed + (max(1, len(self.front)) if template.blank is None and not chat else 0)
         self.window = window_of(model, max_length) or 2**30
         self.most = self.window + 1 - max(1, fixed)  # of a continuation; a decoder needs one token before it
         if self.most < 1:
@@ -96,20 +95,18 @@ class RequestRows:
     def request(self, context: tuple[int, ...], continuation: tuple[int, ...], joined: bool = False) -> Request:
         "The Request of the ids of a context and its continuation."
         before = (*self.front, *context) if context else self.empty
-        if not before and not self.begins:
+        if not (before or self.begins):
             if len(continuation) < 2:
                 raise UserError("the tokenizer has no bos, cls, eos or sep token that a text without a context could "
                                 "follow; give a context")
-            return self.request(continuation[:1], continuation[1:], joined)  # the first token is read, not scored
+            return self.request(continuation[:1], continuation[1:], joined)  # the first token is not scored
         if not context and len(continuation) > 1 and continuation[:1] == before[-1:]:
-            # as in the harness, a text that has its begin token already gets no second one
-            continuation = continuation[1:]
-        rows = []
+            continuation = continuation[1:]  # as in the harness, a text that has its begin token gets no second one
+        rows, whole = [], len(encode_prompt(self.template, before, (), 2**30))
         for at in range(0, len(continuation), self.most):
             piece = continuation[at:at + self.most]
             head = encode_prompt(self.template, continuation[:at] if at else before, (), self.window + 1 - len(piece))
             rows.append((head + piece, len(head)))
-        whole = len(encode_prompt(self.template, before, (), 2**30))
         return Request(tuple(rows), whole - rows[0][1] if context else 0, joined)
 
 # %% ../../nbs/07_evaluation/717_requests.ipynb #30e2078b
@@ -120,13 +117,13 @@ def token_texts(tokenizer, ids: Sequence[int]) -> list[str]:
             for token in tokens]
 
 
-def common_starts(rows: Sequence[Sequence[str]], firsts: Sequence[int]) -> list[int] | None:
-    """For rows of token texts: the first token of each, not before `firsts`, from which all rows spell the same text to
-    their ends. None if there is no such place."""
+def common_starts(rows: Sequence[Sequence[str]]) -> list[int] | None:
+    """For rows of token texts: the first token of each from which all rows spell the same text to their ends. None if
+    there is no such place."""
     places = []
-    for texts, first in zip(rows, firsts):
+    for texts in rows:
         to_end = list(accumulate(map(len, reversed(texts))))[::-1]  # characters from each token to the end
-        places.append({length: at for at, length in reversed([*enumerate(to_end)][first:])})
+        places.append({length: at for at, length in reversed([*enumerate(to_end)])})
     for length in sorted(set.intersection(*map(set, places)), reverse=True):
         starts = [place[length] for place in places]
         if len({"".join(texts[start:]) for texts, start in zip(rows, starts)}) == 1:
@@ -138,15 +135,13 @@ def evened(tokenizer, pairs: Sequence[tuple[str, str]],
            splits: Sequence[tuple[tuple, tuple, bool]]) -> tuple[list[tuple[tuple, tuple, bool]], bool]:
     """The splits of the candidates of one item, from `split_ids`, moved so that all are scored on the same text, and
     whether they are; nothing moves where they are already."""
-    if not any(joined for *_, joined in splits) or len({continuation for _, continuation, _ in splits}) == 1:
-        return list(splits), True  # no token spans a boundary, or the same one in every row
+    if not any(joined for *_, joined in splits):
+        return list(splits), True
     starts = None
     if len({context for context, _ in pairs}) == 1:
         starts = [min(len(context) for context, *_ in splits)] * len(splits)
     elif len({continuation for _, continuation in pairs}) == 1:
-        # the first token of a joined continuation holds the end of the context
-        found = common_starts([token_texts(tokenizer, continuation) for _, continuation, _ in splits],
-                              [int(joined) for *_, joined in splits])
+        found = common_starts([token_texts(tokenizer, continuation) for _, continuation, _ in splits])
         starts = found and [len(context) + start for (context, *_), start in zip(splits, found)]
     if starts is None:
         return list(splits), False

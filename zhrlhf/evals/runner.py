@@ -130,13 +130,14 @@ def scored_line(job: EvaluationJob, item: Item, fit: Fit, own: list, neutral: li
                    "truncated": fit.cut + max(s.truncated for s in mine),
                    "joined": sum(s.joined for s in mine), "n_demos": len(fit.demos)}
 
-
+# %% ../../nbs/07_evaluation/706_runner.ipynb #aa447268
 def scored_lines(evaluated: EvaluatedModel, job: EvaluationJob, items: list[Item],
                  progress: Callable[[int, int], None] | None = None) -> list[dict]:
     "The log lines of `items` of a task with choices."
     fits = [requests_of(evaluated, job, item) for item in items]
     asked = [pair for _, own, neutral in fits for pair in own + neutral]
-    sets = [(n, kind) for n, fit in enumerate(fits) for kind in (1, 2) for _ in fit[kind]]  # own and neutral, each alone
+    # an item's own requests and its neutral ones are a set each
+    sets = [(n, kind) for n, fit in enumerate(fits) for kind in (1, 2) for _ in fit[kind]]
     try:
         requests = evaluated.requests(asked, sets)
     except UserError as error:

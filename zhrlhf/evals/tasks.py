@@ -340,14 +340,13 @@ def showable(folder: str | Path, task: Task) -> tuple[list[Item], dict[str, int]
     home = task_folder(folder, task)
     key = task.name, *(hash_of(files_of(home, task, split)) for split in task.splits)
     if key not in CHECKED:
-        asked = [asked_texts(item) for item in read_task(folder, task).items]
+        asked = {asked_texts(item) for item in read_task(folder, task).items}
         shown = [item for item in read_task(folder, task, task.splits[1]).items
                  if item.gold is not None or "references" in item.fields]
-        # the examples of an exam are fixed, and questions that differ in a number are near copies of each other
-        open_to = ("", "near") if task.by_part else ("",)
-        kinds = copies_of(map(asked_texts, shown), asked)
-        CHECKED[key] = ([item for item, kind in zip(shown, kinds) if kind in open_to],
-                        Counter(kind for kind in kinds if kind not in open_to))
+        # an exam has few examples, and its questions may differ in a number only
+        kinds = ["same" * (asked_texts(item) in asked) for item in shown] if task.by_part else copies_of(
+            map(asked_texts, shown), asked)
+        CHECKED[key] = [item for item, kind in zip(shown, kinds) if not kind], Counter(filter(None, kinds))
     return CHECKED[key]
 
 # %% ../../nbs/07_evaluation/705_tasks.ipynb #6b13ae80

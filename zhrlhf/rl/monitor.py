@@ -206,7 +206,8 @@ class Pattern:
         return f"{evidence}. Likely cause: {self.cause}. Try: {self.fix}."
 
 # %% ../../nbs/05_rlhf/513_monitor.ipynb #b0630310
-PATTERNS = (
+# a run with one of these computes something else than it should, or has nothing to learn from
+_BROKEN = (
     Pattern("negative KL", negative_kl,
             "the answers were not drawn from the policy whose log-probabilities are taken (top-k, another "
             "temperature, a suppressed token, padding)",
@@ -228,7 +229,7 @@ PATTERNS = (
 )
 
 # %% ../../nbs/05_rlhf/513_monitor.ipynb #60af6aad
-PATTERNS += (
+PATTERNS = _BROKEN + (
     Pattern("steps too large", large_steps, "the learning rate is too high for this model and batch",
             "a third of --learning-rate, fewer --num-ppo-epochs, or --kl-stop 0.05"),
     Pattern("gradients explode", gradients_explode,

@@ -149,8 +149,8 @@ class _UserFunction:
         self.arguments = _arguments(parameters, self.given)
         if self.arguments is None or self.batched and not names.isdisjoint(single):
             raise UserError(f"{name} takes ({', '.join(p.name for p in parameters)}); it should take (prompt, answer), "
-                            f"or for whole batches (prompts, answers); it may take record or records, too, and anything "
-                            f"else needs a default")
+                            f"or for whole batches (prompts, answers); it may take record or records, too, and "
+                            f"anything else needs a default")
 
     def _call(self, prompt, answer, record, records):
         "What the function gives for one answer, or for lists of them, to these records."
