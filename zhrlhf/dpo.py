@@ -217,7 +217,7 @@ def train(settings: DPOSettings | None = None, callbacks: tuple = (), free: tupl
     measured = {f"eval_{name}": measured[name] for name in ("accuracy", "accuracy_low", "accuracy_high", "margin")}
     report = {"steps": run.step, "pairs": len(groups), "eval_pairs": len(held_out), **measured,
               **(answers.report() if scorer else {}), **tasks.report()}
-    return close_with_verdict(folder, report, [account, held])
+    return close_with_verdict(folder, report, [account, held], draw=bool(settings.plot_steps))
 
 # %% ../nbs/05_rlhf/514_dpo.ipynb #b68ddcc9
 def main(argv: Sequence[str] | None = None) -> None:

@@ -138,7 +138,7 @@ def run_rl(
     tasks.measure(model.actor, "after")
     report = {"steps": run.step, "updates": source.update, **last_update(folder),
               **(held_out.report() if held_out else {}), **tasks.report()}
-    return close_with_verdict(folder, report, source.accounts)
+    return close_with_verdict(folder, report, source.accounts, draw=bool(settings.plot_steps))
 
 # %% ../../nbs/05_rlhf/511_run.ipynb #fa71d9aa
 def last_update(folder: Path) -> dict[str, float]:

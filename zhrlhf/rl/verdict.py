@@ -170,13 +170,12 @@ def pattern_table(updates: list[dict]) -> Html | None:
     return html_table(rows, ["first seen at update", "pattern", "seen", "likely cause", "try"]) if rows else None
 
 
-def report_page(folder: str | Path, report: dict) -> str:
-    "The page of a run folder, from its files and its `report`, which holds the verdict; HTML without other files."
+def report_page(folder: str | Path, report: dict, draw: bool = True) -> str:
+    "The page of a run folder, from its files and its `report`, which holds the verdict; `draw`: with its curves."
     folder = Path(folder)
     rows, options = read_metrics(folder / "metrics.jsonl"), read_json(folder / "config.json")
     held, samples = (_rows_in(folder / f"{name}.jsonl") for name in ("held_out", "samples"))
     updates = group_by_update(rows)
-    draw = bool(options.get("plot_steps", 1))
     newest = [row for row in samples if row["update"] == samples[-1]["update"]]
     names = ("task", "method", "shots", "before", "after", "difference", "low", "high", "p", "changed")
     tasks = [{name: _plain(task[name]) for name in names if task.get(name) is not None}
@@ -192,10 +191,12 @@ def report_page(folder: str | Path, report: dict) -> str:
     return html_page(printable(folder.resolve().name), Html("".join(parts), report["verdict"]))
 
 # %% ../../nbs/05_rlhf/519_verdict.ipynb #c9925b7f
-def close_with_verdict(folder: str | Path, report: dict, accounts: Sequence[Account] = ()) -> TrainedRun:
-    "Closes a stage with its verdict, which is printed on stderr and stands in the report, and with report.html."
+def close_with_verdict(folder: str | Path, report: dict, accounts: Sequence[Account] = (),
+                       draw: bool = True) -> TrainedRun:
+    """Closes a stage with its verdict, which is printed on stderr and stands in the report, and with report.html;
+    `draw`: with curves."""
     if is_main_process():
         report = report | {"verdict": verdict(read_metrics(Path(folder) / "metrics.jsonl"), report)}
         print(printable(f"verdict: {report['verdict']}"), file=sys.stderr)
-        write_text(Path(folder) / "report.html", report_page(folder, report))
+        write_text(Path(folder) / "report.html", report_page(folder, report, draw))
     return close_stage(folder, report, accounts)
