@@ -12,13 +12,14 @@ from pathlib import Path
 from .base.errors import UserError, printable, run_main
 from .base.settings import answer_help, opt, parse
 from .evals.settings import ClueSettings, at_least
-from .evals.tasks import TASKS, fitted, item_prompt, item_requests, neutral_of
+from .evals.tasks import (EXAMS, TASKS, dataset_line, fitted, item_prompt, item_requests, neutral_of,
+                                task_folder, task_named)
 
 # %% ../nbs/07_evaluation/708_clue.ipynb #5b9e9aa2
 @dataclass(frozen=True)
 class ShowSettings:
     "Prints the prompts of one item."
-    task: str = opt("", f"one of {', '.join(TASKS)}")
+    task: str = opt("", f"one of {', '.join(TASKS | EXAMS)}")
     data: str = opt("mini", "the folder that holds CLUE's task folders; mini: the project's own")
     method: str = opt("channel", "channel, direct, whole, or a variant of the task")
     shots: str = opt("0", "how many demonstrations; paper: the task's own number")
@@ -50,6 +51,7 @@ from .base.devices import pick_device
 from .base.runs import open_run
 from .evals.compare import side_by_side
 from .evals.evaluation import plan_jobs, run_evaluation
+from .evals.exams import exam_note
 from .evals.report import read_run
 from .evals.runner import EvaluatedModel
 from .families import load_model, load_tokenizer, model_folder
@@ -124,10 +126,9 @@ def main(argv: list | None = None) -> None:
         raise UserError("no --out: name the folder that the log and the results are written to")
     jobs, folder = plan_jobs(settings), open_clue_run(settings)
     for data in {job.task.name: job.data for job in jobs}.values():
-        dropped = ", ".join(f"{n} dropped ({reason})" for reason, n in data.dropped.items())
-        labels = ", ".join(f"{n} × {k}" for k, n in [*data.labels.items()][:5])
-        print(printable(f"{data.task}: {len(data.items):,} items ({TASKS[data.task].rows:,} in CLUE), "
-                        f"{dropped or 'none dropped'}; {labels}{', …' * (len(data.labels) > 5)}"), file=sys.stderr)
+        task = task_named(data.task)
+        exam = f"; {exam_note(task, task_folder(settings.folder, task))}" if task.paths else ""
+        print(printable(dataset_line(data) + exam), file=sys.stderr)
     model = load_model(settings.model, "bfloat16" if settings.bf16 else "float32").to(pick_device(settings.device))
     tokenizer = load_tokenizer(settings.model, settings.chat_template)
     results = run_evaluation(settings, jobs, folder, model, tokenizer)

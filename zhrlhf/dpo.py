@@ -20,7 +20,8 @@ class AnswerSettings(PromptSettings, EvalTaskSettings, TrainingSettings):
     "How the policy's own answers to held-out prompts are scored; nothing is learnt from them."
     reward_model: str = opt("", "folder of a reward model that scores the policy's own answers to held-out prompts; "
                             "nothing is learnt from it")
-    reward_function: str = opt("", "the same by a Python function (prompt, answer) -> number; written module:name")
+    reward_function: str = opt("", "the same by a Python function, written module:name, of one of the forms that PPO "
+                               "takes: (prompt, answer) -> number, with the record, or a whole batch")
     eval_prompts: int = opt(64, "how many held-out prompts are answered for it")
     response_length: int = opt(12, "the most tokens of such an answer")
     least = TrainingSettings.least | {"eval_prompts": 1, "response_length": 1}

@@ -58,6 +58,7 @@ import torch
 from .base.errors import run_main
 from .data.account import Account
 from .data.records import Record
+from .evals.before_after import StageEvaluation
 from .families import load_model, model_folder
 from .rl.collector import RolloutCollector
 from .rl.experience import RolloutSource, ptx_batches, ptx_loss, rl_records
@@ -127,6 +128,7 @@ def train(settings: GRPOSettings | None = None, callbacks: tuple = (), free: tup
         return done
     account = Account()
     tokenizer = stage_tokenizer(settings)
+    tasks = StageEvaluation(settings, folder, tokenizer)  # an unknown task is said before a model is opened
     if settings.reward_model:
         model_folder(settings.reward_model)  # a missing one is said before the data are read
     records = rl_records(settings, account)
@@ -135,7 +137,7 @@ def train(settings: GRPOSettings | None = None, callbacks: tuple = (), free: tup
     actor = prepare_model(settings, lambda: load_model(settings.model))
     source = grpo_experience(ActorCritic(actor), Reference(actor, reference, settings.offload), scorer, tokenizer,
                              records, settings, gold, GenerationModel(actor, copy), account)
-    return run_rl(settings, folder, source, grpo_loss(settings), make_rl_engine(settings, source), callbacks)
+    return run_rl(settings, folder, source, grpo_loss(settings), make_rl_engine(settings, source), callbacks, tasks)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

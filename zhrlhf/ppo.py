@@ -70,6 +70,7 @@ from .base.devices import pick_device
 from .base.errors import run_main
 from .data.account import Account
 from .data.records import Record
+from .evals.before_after import StageEvaluation
 from .families import load_model, load_reward_model, model_folder
 from .models.heads import init_score_head
 from .models.registry import freeze
@@ -180,6 +181,7 @@ def train(settings: PPOSettings | None = None, callbacks: tuple = (), free: tupl
         return done
     account = Account()
     tokenizer = stage_tokenizer(settings)
+    tasks = StageEvaluation(settings, folder, tokenizer)  # an unknown task is said before a model is opened
     if settings.reward_model:
         model_folder(settings.reward_model)  # a missing one is said before the data are read
     records = rl_records(settings, account)
@@ -189,7 +191,7 @@ def train(settings: PPOSettings | None = None, callbacks: tuple = (), free: tupl
     source = ppo_experience(ActorCritic(actor, critic), Reference(actor, reference, settings.offload), scorer,
                             tokenizer, records, settings, gold, GenerationModel(actor, copy), account)
     engine = make_rl_engine(settings, source, critic=settings.critic_learning_rate)
-    return run_rl(settings, folder, source, ppo_loss(settings), engine, callbacks)
+    return run_rl(settings, folder, source, ppo_loss(settings), engine, callbacks, tasks)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MIN_GROUPS', 'TAIL', 'KEYS', 'LINE_FIELDS', 'CHOICE_FIELDS', 'ANSWER_FIELDS', 'interval_of', 'mean_and_interval',
            'item_counts', 'by_field', 'in_parts', 'seen_and_blind', 'measure_choices', 'histogram', 'by_class',
-           'task_details', 'assigned', 'measure_answers', 'measure_job', 'job_key', 'item_values', 'over_seeds',
-           'shots_names', 'series_of', 'mean_above_chance', 'results_of', 'EvaluationRun', 'log_lines', 'read_run',
-           'format_number', 'format_interval', 'demos_shown', 'long_table', 'table_notes', 'parts_table',
+           'choice_set', 'task_details', 'assigned', 'measure_answers', 'measure_job', 'job_key', 'item_values',
+           'over_seeds', 'shots_names', 'series_of', 'mean_above_chance', 'results_of', 'EvaluationRun', 'log_lines',
+           'read_run', 'format_number', 'format_interval', 'demos_shown', 'long_table', 'table_notes', 'parts_table',
            'render_table', 'below_table', 'plot_results']
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #9523c63e
@@ -62,10 +62,11 @@ def item_counts(rows: list[dict], facts: dict) -> dict:
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #a429c104
 def by_field(rows: list[dict], values: Sequence[float], name: str) -> dict[str, dict]:
-    "Mean and interval of the items' values for each value of the field `name`: {its value: {value, low, high, n}}."
-    found = {}
-    for part in dict.fromkeys(row[name] for row in rows if row.get(name) is not None):
-        own = [(value, row["group"]) for value, row in zip(values, rows) if row.get(name) == part]
+    """Mean and interval of the items' values for each value of the field `name`, of which an item may have several:
+    {its value: {value, low, high, n}}."""
+    found, named = {}, [row[name] if isinstance(row.get(name), list) else [row.get(name)] for row in rows]
+    for part in dict.fromkeys(part for parts in named for part in parts if part is not None):
+        own = [(value, row["group"]) for value, row, parts in zip(values, rows, named) if part in parts]
         (low, high), _ = interval_of(*zip(*own))
         found[part] = {"value": float(np.mean([value for value, _ in own])), "low": low, "high": high, "n": len(own)}
     return found
@@ -129,6 +130,11 @@ def by_class(rows: list[dict], item_scores: list[ItemScore], facts: dict) -> dic
     return found
 
 # %% ../../nbs/07_evaluation/707_report.ipynb #77c6afa4
+def choice_set(row: dict) -> str:
+    "The name of the lines that share their choices with this one: a row of ChID, a pronoun of CLUEWSC2020."
+    return row.get("together", row["group"])  # older logs have one name for both
+
+
 def task_details(rows: list[dict], item_scores: list[ItemScore], facts: dict) -> dict:
     """The numbers that only some tasks have: Winograd groups with one right candidate, and ChID with each candidate of
     a row used once."""
@@ -138,10 +144,10 @@ def task_details(rows: list[dict], item_scores: list[ItemScore], facts: dict) ->
         for row, s in zip(rows, item_scores):
             # the true rows of this pronoun in the file, of which --limit may have left some out
             if row["label"] == "true" and row.get("referents", 1) == 1:
-                right.setdefault(row["group"], []).append(s.credit)
+                right.setdefault(choice_set(row), []).append(s.credit)
         single = [credits[0] for credits in right.values() if len(credits) == 1]
         found["groups"] = {"value": float(np.mean(single)) if single else None, "n": len(single)}
-    elif facts.get("together") and len({row["group"] for row in rows}) < len(rows):
+    elif facts.get("together") and len(set(map(choice_set, rows))) < len(rows):
         found["assigned"] = assigned(rows, facts["score"])
     return found
 
@@ -149,7 +155,7 @@ def task_details(rows: list[dict], item_scores: list[ItemScore], facts: dict) ->
 def assigned(rows: list[dict], score: str) -> float:
     "The accuracy when every candidate of a group of lines is used at most once."
     hits = []
-    for _, group in groupby(sorted(rows, key=lambda row: row["group"]), key=lambda row: row["group"]):
+    for _, group in groupby(sorted(rows, key=choice_set), key=choice_set):
         group = list(group)
         choices = assign_candidates([compared_by(row, score) for row in group])
         hits += [row["chance"] if is_blind(row) else choice == row["gold"] for row, choice in zip(group, choices)]

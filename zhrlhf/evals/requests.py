@@ -153,7 +153,8 @@ def split_pairs(tokenizer, pairs: Sequence[tuple[str, str]], rule: str, chat: bo
     "The ids of context and continuation of each pair, and whether a token spans their boundary."
     contexts = [context.rstrip() if rule == "harness" and not chat else context for context, _ in pairs]
     blank = single_turn_frame(tokenizer)[2] if chat else ""
-    wholes = [blank + pair[1] if chat else "".join(pair) for pair in pairs]
+    # as in the harness, an answer of the assistant has no blank in front
+    wholes = [blank + pair[1].lstrip(" ") if chat else "".join(pair) for pair in pairs]
     texts = list(dict.fromkeys([*contexts, *wholes]))  # each text is encoded once
     # as in the harness, special tokens that a text spells out are tokens
     ids = encode_inside(tokenizer, texts) if chat else encode(tokenizer, texts, special_texts(tokenizer))

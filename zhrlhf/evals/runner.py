@@ -18,6 +18,7 @@ from ..base.devices import to_device
 from ..base.errors import UserError
 from ..data.batches import Example, collate
 from ..data.prompts import known_ends
+from .dependence import asked_texts
 from .loaders import Item
 from .loglikelihood import Score, score_requests, usual_budget
 from .metrics import cmrc_scores, compared_by, score_line
@@ -41,12 +42,15 @@ class EvaluationJob:
     seed: int
     data: Dataset
     demos: list[Item] = field(repr=False)
+    copies: dict[str, int] = field(default_factory=dict, repr=False)  # see evals.tasks.Demonstrations
 
     def shown(self, item: Item) -> list[Item]:
-        "The demonstrations of an item; where a task says so, those of the item's own part (a subject of an exam)."
-        if not getattr(self.task, "by_part", False):
+        """The demonstrations of an item; where a task says so, those of the item's own part (a subject of an exam),
+        without the item itself."""
+        if not self.task.by_part:
             return self.demos
-        return [demo for demo in self.demos if demo.fields["part"] == item.fields["part"]][:self.shots]
+        own = [demo for demo in self.demos if demo.fields["part"] == item.fields["part"]][:self.shots]
+        return [demo for demo in own if asked_texts(demo) != asked_texts(item)]
 
     def key(self) -> dict:
         "The fields that every log line of this job begins with."
@@ -117,7 +121,8 @@ def seen_fields(spelling: Spelling, choices: Sequence[str], right: int, own: lis
 def scored_line(job: EvaluationJob, item: Item, fit: Fit, own: list, neutral: list, found: list[Score]) -> dict:
     "The log line of an item: the requests `own` and, for PMI, `neutral`, and the Scores `found` of both."
     template, mine, without = job.task.template(job.method), found[:len(own)], found[len(own):]
-    line = job.key() | {"id": item.id, "group": item.group, "gold": item.gold, "chance": item.chance,
+    line = job.key() | {"id": item.id, "group": item.group, "together": item.together or item.group,
+                        "gold": item.gold, "chance": item.chance,
                         "choices": list(choices_of(template, item)),
                         "prompt_hash": text_hash([text for pair in own + neutral for text in pair]),
                         "sums": [s.sum for s in mine], "tokens": [s.tokens for s in mine],

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..base.errors import UserError
 from ..base.settings import opt
-from .tasks import TASKS
+from .tasks import EXAMS, TASKS
 
 
 def at_least(settings, **smallest: int) -> None:
@@ -28,9 +28,10 @@ class ClueSettings:
 
     With `show` as the first word: the prompts of one item; with `table`: finished runs side by side."""
     model: str = opt("", "model folder, the folder of a finished run, or the name of a downloaded model")
-    data: str = opt("mini", "the folder that holds CLUE's task folders (ocnli, afqmc, …); mini: the project's own "
+    data: str = opt("mini", "the folder that holds the task folders (ocnli, afqmc, …, ceval, cmmlu); mini: the project's own "
                     "dozen items per task")
-    tasks: list[str] = opt(["all"], f"all, or some of {', '.join(TASKS)}")
+    tasks: list[str] = opt(["all"], f"all, or some of {', '.join(TASKS)}; and the exams {', '.join(EXAMS)}, which all "
+                                    f"does not mean")
     method: list[str] = opt(["channel"],
                             "channel: P(text | label), as in the PanGu-α report; direct: P(label | text) with PMI; "
                             "whole: mean over everything; partial, full, english: variants of some tasks")

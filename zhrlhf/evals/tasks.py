@@ -343,9 +343,8 @@ def showable(folder: str | Path, task: Task) -> tuple[list[Item], dict[str, int]
         asked = {asked_texts(item) for item in read_task(folder, task).items}
         shown = [item for item in read_task(folder, task, task.splits[1]).items
                  if item.gold is not None or "references" in item.fields]
-        # an exam has few examples, and its questions may differ in a number only
-        kinds = ["same" * (asked_texts(item) in asked) for item in shown] if task.by_part else copies_of(
-            map(asked_texts, shown), asked)
+        # an exam has few examples: there only the item itself leaves out its own copy
+        kinds = [""] * len(shown) if task.by_part else copies_of(map(asked_texts, shown), asked)
         CHECKED[key] = [item for item, kind in zip(shown, kinds) if not kind], Counter(filter(None, kinds))
     return CHECKED[key]
 

@@ -155,6 +155,12 @@ class HeldOutScore(HeldOutPrompts):
         if self.records:
             run.metrics.update(held_out_metrics(self._measure(place)))
 
+    def finish(self, run) -> None:
+        "Measures the finished policy, if the callbacks of the last step did not: its last rollout may have had no score."
+        if self.records and not broadcast_object(
+                is_main_process() and any(row["step"] == run.step for row in self.rows())):
+            self(run)
+
     def report(self) -> dict:
         "What the report of the run says: {'held_out': …}, or nothing where there was nothing to measure."
         rows = self.rows() if self.records and is_main_process() else []

@@ -115,6 +115,7 @@ def run_rl(
     loss_fn: Callable,                      # of a micro-batch, as the loop calls it
     engine,                                 # of `make_rl_engine`
     callbacks: Iterable[Callable] = (),     # called after those of every run, before the dashboard
+    tasks: StageEvaluation | None = None,   # what --eval-tasks asks for; None: made here
 ) -> TrainedRun:
     """Trains in a run folder until all updates are done, saves the actor, its average and the critic as ordinary model
     folders, and closes the stage with its report."""
@@ -122,13 +123,16 @@ def run_rl(
     shown = [example for _, example in source.prompts.items[:2]]
     print_dataset_summary(source.accounts[0], tokenizer, shown, "prompts", layout_name(model.actor, tokenizer))
     source.ema = EMA(model.actor, settings.ema_decay) if settings.ema_decay else None
-    tasks, (held_out, records) = StageEvaluation(settings, folder, tokenizer), held_out_score(settings, folder, source)
+    tasks = tasks or StageEvaluation(settings, folder, tokenizer)
+    held_out, records = held_out_score(settings, folder, source)
     tasks.measure(model.actor, "before")
     if held_out:
         held_out.start()
     run = fit_in_folder(folder, model, source, loss_fn, engine, settings.updates * settings.steps_per_update,
                         rl_callbacks(settings, folder, source, callbacks, held_out, records), shown=("score", "kl"),
                         **settings.run_options)
+    if held_out:
+        held_out.finish(run)
     save_trained(folder, model.actor, tokenizer)
     if source.ema:
         with source.ema.applied():

@@ -175,14 +175,14 @@ def report_page(folder: str | Path, report: dict, draw: bool = True) -> str:
     folder = Path(folder)
     rows, options = read_metrics(folder / "metrics.jsonl"), read_json(folder / "config.json")
     held, samples = (_rows_in(folder / f"{name}.jsonl") for name in ("held_out", "samples"))
-    updates = group_by_update(rows)
+    updates, scored = group_by_update(rows), [row for row in held if row.get("score") is not None]
     newest = [row for row in samples if row["update"] == samples[-1]["update"]]
     names = ("task", "method", "shots", "before", "after", "difference", "low", "high", "p", "changed")
     tasks = [{name: _plain(task[name]) for name in names if task.get(name) is not None}
              for task in report.get("tasks", ())]
     parts = [f"<p>{html.escape(printable(report['verdict']))}</p>\n",
              _section("Held-out score", held_out_table(held) if held else None),
-             _section("", _picture(held_out_curve(held)) if len(held) > 1 and draw else None),
+             _section("", _picture(held_out_curve(held)) if len(scored) > 1 and draw else None),
              _section("Curves", _picture(dashboard(rows) if updates else pair_curves(rows)) if rows and draw else None),
              _section("Patterns", pattern_table(updates)),
              _section("Tasks before and after", html_table(tasks, names) if tasks else None),

@@ -88,7 +88,8 @@ class TrainedRun:
 
     def __repr__(self):
         return f"TrainedRun {self.folder.name}: " + ", ".join(
-            f"{k} {_short(v)}" for k, v in self.report.items() if not isinstance(v, (list, dict)))  # those are long
+            f"{k} {_short(v)}" for k, v in self.report.items()
+            if k != "verdict" and not isinstance(v, (list, dict)))  # those are long
 
 # %% ../../nbs/04_training/412_trained.ipynb #51dcc168
 def show_pictures(run: TrainedRun) -> Html:
