@@ -395,20 +395,25 @@ def check_options(root):
 
 
 def _options(root):
-    "{command: its options} from the annotated fields of the settings classes in its module and their bases"
+    "{command: its options} from the annotated fields of the settings classes that its module names, and their bases"
     fields, bases, owners = {}, {}, {}
     for path in sorted((root / "zhrlhf").rglob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in tree.body:
             if isinstance(node, ast.ClassDef):
                 fields[node.name] = {n.target.id for n in node.body if isinstance(n, ast.AnnAssign)}
                 bases[node.name] = [getattr(base, "id", "") for base in node.bases]
                 if path.parent == root / "zhrlhf" and node.name.endswith("Settings"):
                     owners.setdefault(path.stem, []).append(node.name)
+        helps = [node for node in ast.walk(tree) if isinstance(node, ast.Call)
+                 and getattr(node.func, "id", "") == "answer_help"]
+        owners.setdefault(path.stem, []).extend(name.id for node in helps for name in ast.walk(node)
+                                                if isinstance(name, ast.Name) and name.id.endswith("Settings"))
 
     def of(name):
         return fields.get(name, set()).union(*(of(base) for base in bases.get(name, ())))
     general = {"help", "config", "resume_from_checkpoint"}
-    return {command: general.union(*map(of, classes)) for command, classes in owners.items()}
+    return {command: general.union(*map(of, classes)) for command, classes in owners.items() if classes}
 
 
 def check_light(root):

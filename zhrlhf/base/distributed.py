@@ -43,7 +43,7 @@ def is_main_process() -> bool:
     "Whether this is the process that writes files and prints: the one of rank 0."
     return rank() == 0
 
-
+# %% ../../nbs/10_tools/1006_distributed.ipynb #5394a759
 @atexit.register
 def leave_process_group() -> None:
     "Leaves the process group, if there is one; runs automatically when the process exits."

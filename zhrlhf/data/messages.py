@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['ROLES', 'PROMPT_NAMES', 'ANSWER_NAMES', 'MESSAGE_FIELDS', 'SYSTEM_FIELDS', 'MEDIA_FIELDS', 'METADATA', 'MARKS_OFF',
-           'MARKS_ON', 'MESSAGES_AS_TEXT', 'LEARN_MARKS', 'READ_PARTS', 'LeftOut', 'Malformed', 'RowFields', 'score_of',
-           'mark_of', 'functions_of', 'messages_in', 'read_turn', 'read_turns', 'record_of', 'answer_of']
+           'MARKS_ON', 'MESSAGES_AS_TEXT', 'LEARN_MARKS', 'READ_PARTS', 'LeftOut', 'Malformed', 'FieldReader',
+           'RowFields', 'score_of', 'mark_of', 'functions_of', 'messages_in', 'read_turn', 'read_turns', 'record_of',
+           'answer_of']
 
 # %% ../../nbs/02_data/213_messages.ipynb #d0efe20b
 import json
@@ -42,10 +43,11 @@ class Malformed(ValueError):
     "A row that is not what its form asks for; the text is what is wrong."
 
 # %% ../../nbs/02_data/213_messages.ipynb #04ca3aea
-class RowFields:
-    "One row while it is read: which of its fields were used, and what is to be said about it."
+class FieldReader:
+    "One row while it is read, and which of its fields were used."
 
     def __init__(self, item: dict):
+        self.given = item
         self.item = {name: value for name, value in item.items() if value is not None and value != [] and value != {}}
         self.empty = [name for name in item if name not in self.item]
         self.used, self.notes = set(), []
@@ -69,6 +71,10 @@ class RowFields:
             raise Malformed(f'"{next(n for n in names if n in self.item)}" is a text, got {type(value).__name__}')
         return value or ""
 
+# %% ../../nbs/02_data/213_messages.ipynb #645addf4
+class RowFields(FieldReader):
+    "The same with what is to be said about the row, and with the fields that nobody read."
+
     def say(self, kind: str, what: str) -> None:
         "Notes something for the account of the rows."
         self.notes.append((kind, what))
@@ -80,10 +86,12 @@ class RowFields:
                 self.say("not read", f"the field {name}")
 
     def rest(self) -> dict:
-        "The fields that were not read; those of a field `metadata` stand among them, unless a name occurs twice."
-        rest = {sys.intern(str(name)): value for name, value in self.item.items()
-                if name not in self.used and value != ""}  # one text for a name that all rows share
-        inner = rest.pop("metadata", {})
+        """The fields that were not read, empty ones too; those of a field `metadata` stand among them, unless a name
+        occurs twice."""
+        known = Record.__dataclass_fields__.keys() - {"metadata"}  # which a written record may hold empty
+        rest = {sys.intern(str(name)): value for name, value in self.given.items()  # one text for all rows' names
+                if name not in self.used and (name in self.item or name not in known)}
+        inner = rest.pop("metadata", None) or {}
         joined = isinstance(inner, dict) and rest.keys().isdisjoint(inner)
         return rest | (inner if joined else {"metadata": inner})
 

@@ -85,6 +85,7 @@ def _plain(value: Any) -> Any:
     "A value as JSON knows it: a date, bytes, or a number that is not finite is written as text."
     if isinstance(value, dict):
         return {str(name): _plain(inner) for name, inner in value.items()}
+    value = value.tolist() if hasattr(value, "tolist") else value  # an array, a tensor, or one number of them
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
     finite = isinstance(value, float) and math.isfinite(value)

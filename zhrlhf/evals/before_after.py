@@ -94,7 +94,7 @@ def stage_changes(folder: str | Path) -> list[dict]:
 
 
 def change_line(change: dict) -> str:
-    "A change as one line: before, after, the difference with its paired interval, and whether it leaves 0 out."
+    "A change as one line: before, after, the difference with its paired interval, and whether it excludes 0."
     shots = f" {change['shots']}-shot" if change["shots"] else ""
     line = (f"{change['task']} {change['method']}{shots}: {change['before']:.3f} → {change['after']:.3f}, "
             f"{change['difference']:+.3f}")
@@ -103,14 +103,15 @@ def change_line(change: dict) -> str:
     if change["low"] is None:
         return f"{line}: too few independent items ({change['groups']}) for an interval"
     line += f" ({change['low']:+.3f}…{change['high']:+.3f}, paired, {change['n']:,} items)"
-    return f"{line}: {'changed' if change['changed'] else 'no change beyond its interval'}"
+    return line + (": clear change (the interval excludes 0)" if change["changed"] else
+                   ": no clear change (the interval includes 0)")
 
 
 def change_summary(changes: list[dict]) -> str:
-    "How many of several scores changed, how many would by luck, and which still do after Holm's correction."
+    "How many of several scores clearly changed, how many would by luck, and which still do after Holm's correction."
     kept = [change["task"] for change in changes if change["changed"] and change["p_holm"] < 0.05]
-    return (f"{sum(change['changed'] for change in changes)} of {len(changes)} scores changed beyond their intervals; "
-            f"by luck alone up to {0.05 * len(changes):.1g} would; with Holm's correction for {len(changes)} tests: "
+    return (f"{sum(change['changed'] for change in changes)} of {len(changes)} scores clearly changed; "
+            f"about {0.05 * len(changes):.1g} would by luck; with Holm's correction for {len(changes)} tests: "
             f"{', '.join(kept) or 'none'}")
 
 # %% ../../nbs/07_evaluation/715_before_after.ipynb #13f688e0

@@ -154,7 +154,7 @@ def copies_note(job: EvaluationJob) -> str:
 def job_line(results: dict, job: EvaluationJob) -> str:
     "The line that is printed when a job is done."
     found = next(p for p in results["parts"] if all(p[name] == value for name, value in job.key().items()))
-    return (f"{job.task.name} {job.method}, {job.shots} shots, seed {job.seed}: {found['metric']} "
+    return (f"{job.task.name} {job.method}, {job.shots}-shot, seed {job.seed}: {found['metric']} "
             f"{found['value']:.3f} ({found['low']:.3f}–{found['high']:.3f}; "
             f"chance {found['chance']:.3f}), {found['n']} items")
 

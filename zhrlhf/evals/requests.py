@@ -70,8 +70,8 @@ def window_of(model: nn.Module, max_length: int | None = None) -> int | None:
 
 # %% ../../nbs/07_evaluation/717_requests.ipynb #8f166038
 class RequestRows:
-    """Turns the pairs (context, continuation) into rows for one model; `fixed` tokens of a row are no text, and `begins`
-    says whether a text without a context follows some token."""
+    """Turns the pairs (context, continuation) into rows for one model; `fixed`: the number of special tokens in a row;
+    `begins`: whether a row without context starts with a special token."""
 
     def __init__(self, model, tokenizer, max_length=None, chat=False):
         template = family_of(model).template(tokenizer)

@@ -24,17 +24,18 @@ def at_least(settings, **smallest: int) -> None:
 # %% ../../nbs/07_evaluation/712_evaluation_settings.ipynb #3fa4fd10
 @dataclass(frozen=True)
 class ClueSettings:
-    """Zero-, one- and few-shot evaluation on the tasks of CLUE.
+    """Zero-, one- and few-shot evaluation on the tasks of CLUE, and on the exams C-Eval and CMMLU.
 
     With `show` as the first word: the prompts of one item; with `table`: finished runs side by side."""
     model: str = opt("", "model folder, the folder of a finished run, or the name of a downloaded model")
-    data: str = opt("mini", "the folder that holds the task folders (ocnli, afqmc, …, ceval, cmmlu); mini: the project's own "
-                    "dozen items per task")
+    data: str = opt("mini", "the folder that holds the task folders (ocnli, afqmc, …, ceval, cmmlu); mini: the "
+                    "project's own, a few items per task")
     tasks: list[str] = opt(["all"], f"all, or some of {', '.join(TASKS)}; and the exams {', '.join(EXAMS)}, which all "
                                     f"does not mean")
     method: list[str] = opt(["channel"],
                             "channel: P(text | label), as in the PanGu-α report; direct: P(label | text) with PMI; "
-                            "whole: mean over everything; partial, full, english: variants of some tasks")
+                            "whole: mean over everything; partial, full, english: variants of some tasks; exams have letters "
+                            "and own")
     shots: list[str] = opt(["0"], "how many demonstrations; paper: the number of the PanGu-α report, which is the "
                            "task's own")
     seeds: int = opt(3, "draws of the demonstrations, each scored separately; zero shots have one")

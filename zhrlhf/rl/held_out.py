@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HELD_OUT_SEED', 'HELD_OUT_METRICS', 'mean_interval', 'choose_prompts', 'score_answers', 'held_out_row',
-           'held_out_metrics', 'HeldOutPrompts', 'HeldOutScore', 'held_out_summary', 'held_out_curve']
+           'held_out_metrics', 'HeldOutPrompts', 'HeldOutFile', 'HeldOutScore', 'held_out_summary', 'held_out_curve']
 
 # %% ../../nbs/05_rlhf/518_held_out.ipynb #0e03a437
 import math
@@ -132,9 +132,8 @@ class HeldOutPrompts:
             print(printable(f"held-out score: {', '.join(notes)}; --eval-data gives others"), file=sys.stderr)
 
 # %% ../../nbs/05_rlhf/518_held_out.ipynb #65be5074
-class HeldOutScore(HeldOutPrompts):
-    """A callback that lets the policy answer held-out prompts, writes scores with intervals into `path` (JSON lines),
-    and adds them to the metrics of the step as eval/score, eval/score_low, …"""
+class HeldOutFile(HeldOutPrompts):
+    "Measurements of held-out prompts, each of which is a row of a file of JSON lines."
 
     def __init__(self, path: str | Path, collector: RolloutModels, records: list[Record], most: int = 64,
                  account: Account | None = None, learnt: Iterable[str] = ()):
@@ -145,35 +144,46 @@ class HeldOutScore(HeldOutPrompts):
         "The measurements so far."
         return list(read_jsonl(self.path)) if self.path.exists() else []
 
-    def start(self) -> None:
-        "Measures before the first step, unless that was done before a resume."
-        if self.records and not broadcast_object(is_main_process() and any(row["step"] == 0 for row in self.rows())):
-            self._measure({"step": 0}, moved=False)
+    def measured(self, step: int) -> bool:
+        "Whether the file has a measurement of this step; all processes get the same answer."
+        return broadcast_object(is_main_process() and any(row["step"] == step for row in self.rows()))
 
-    def __call__(self, run) -> None:
-        place = {"step": run.step} | ({"update": run.batches.update} if hasattr(run.batches, "update") else {})
-        if self.records:
-            run.metrics.update(held_out_metrics(self._measure(place)))
+    def measure(self, place: dict, moved: bool = True) -> dict:
+        """Measures, and writes the row, which begins with its `place` (step, and update if there is one), in the file;
+        later rows are dropped.
 
-    def finish(self, run) -> None:
-        "Measures the finished policy, if the callbacks of the last step did not: its last rollout may have had no score."
-        if self.records and not broadcast_object(
-                is_main_process() and any(row["step"] == run.step for row in self.rows())):
-            self(run)
-
-    def report(self) -> dict:
-        "What the report of the run says: {'held_out': …}, or nothing where there was nothing to measure."
-        rows = self.rows() if self.records and is_main_process() else []
-        return {"held_out": held_out_summary(rows) | {"also_learnt": self.learnt}} if rows else {}
-
-    def _measure(self, place, moved=True):
-        "Measures, and writes the row, which begins with its `place`, in the file; later rows are dropped."
+        `moved`: whether the policy may differ from the reference."""
         found = score_answers(self.collector, self.records, self.examples, moved)
         earlier = [row for row in self.rows() if row["step"] < place["step"]] if is_main_process() else []
         row = place | held_out_row(found, earlier[0] if earlier else None)
         if is_main_process():
             write_jsonl(self.path, [*earlier, row])
         return row
+
+# %% ../../nbs/05_rlhf/518_held_out.ipynb #caa907c0
+class HeldOutScore(HeldOutFile):
+    """A callback that lets the policy answer held-out prompts, writes scores with intervals into `path` (JSON lines),
+    and adds them to the metrics of the step as eval/score, eval/score_low, …"""
+
+    def start(self) -> None:
+        "Measures before the first step, unless that was done before a resume."
+        if self.records and not self.measured(0):
+            self.measure({"step": 0}, moved=False)
+
+    def __call__(self, run) -> None:
+        place = {"step": run.step} | ({"update": run.batches.update} if hasattr(run.batches, "update") else {})
+        if self.records:
+            run.metrics.update(held_out_metrics(self.measure(place)))
+
+    def finish(self, run) -> None:
+        "Measures the finished policy, if the callbacks of the last step did not: its last rollout may lack a score."
+        if self.records and not self.measured(run.step):
+            self(run)
+
+    def report(self) -> dict:
+        "What the report of the run says: {'held_out': …}, or nothing where there was nothing to measure."
+        rows = self.rows() if self.records and is_main_process() else []
+        return {"held_out": held_out_summary(rows) | {"also_learnt": self.learnt}} if rows else {}
 
 # %% ../../nbs/05_rlhf/518_held_out.ipynb #b35aca97
 def held_out_summary(rows: list[dict]) -> dict:

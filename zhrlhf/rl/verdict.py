@@ -33,7 +33,7 @@ def _number(value, sign=""):
 def held_out_clause(held: dict | None) -> str:
     "What the `held_out` of a report says, in words."
     if not held or held.get("score") is None:
-        return "the scorer abstained on every held-out answer" if held else "no held-out score was measured"
+        return "the scorer abstained on every held-out answer" if held else "held-out score not measured"
     asked = f"{held['n']} prompts" if held["n"] == held["prompts"] else (
         f"{held['n']} of {held['prompts']} prompts, on the others the scorer abstained")
     asked += f", {held['also_learnt']} of them also learnt" if held.get("also_learnt") else ""
@@ -47,8 +47,8 @@ def held_out_clause(held: dict | None) -> str:
                 f"{_number(change['high'], '+')}")
     if change["low"] <= 0 <= change["high"]:
         return f"the held-out score went {moved} ({asked}; {interval}: within noise)"
-    way = "rose" if change["difference"] > 0 else "fell"
-    return f"the held-out score {way} {moved} ({asked}; {interval}: beyond noise)"
+    verb = "rose" if change["difference"] > 0 else "fell"
+    return f"the held-out score {verb} {moved} ({asked}; {interval}: beyond noise)"
 
 # %% ../../nbs/05_rlhf/519_verdict.ipynb #48d8a48b
 def _ends(values):
@@ -115,14 +115,14 @@ def verdict(rows: list[dict], report: dict) -> str:
         held = held_out_clause(report.get("held_out")) if report.get("held_out") else (
             "its answers were not scored (--reward-function or --reward-model does that)")
         clauses = [*pair_clauses(rows, report), held]
-        told = f"After {report['steps']:,} steps "
+        number, unit = report["steps"], "step"
     else:
         clauses = [held_out_clause(report.get("held_out")), *rollout_clauses(updates), pattern_clause(updates)]
-        told = f"After {report.get('updates', len(updates)):,} updates "
+        number, unit = report.get("updates", len(updates)), "update"
     if report.get("tasks"):
         clauses.append(f"{sum(bool(task['changed']) for task in report['tasks'])} of {len(report['tasks'])} evaluation "
-                       f"tasks changed beyond their intervals")
-    return told + "; ".join(clauses) + "."
+                       f"tasks clearly changed (interval without 0)")
+    return f"After {number:,} {unit}{'s' * (number != 1)}: {'; '.join(clauses)}."
 
 # %% ../../nbs/05_rlhf/519_verdict.ipynb #1916bdd3
 def _section(title, part):
