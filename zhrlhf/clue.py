@@ -84,7 +84,7 @@ def prompts_shown(settings: ShowSettings) -> str:
     if settings.model:
         path = model_folder(settings.model)
         evaluated = EvaluatedModel(meta_model(path, read_config(path))[0],
-                                   load_tokenizer(settings.model, "none"), settings.max_length)
+                                   load_tokenizer(settings.model, "none", need_pad=False), settings.max_length)
         fit = fitted(job.task, item, job.method, demos, evaluated.count,
                      evaluated.room - (0 if item.choices else ClueSettings().max_new_tokens))
         item, demos = fit.item, fit.demos
@@ -130,7 +130,7 @@ def main(argv: list | None = None) -> None:
         exam = f"; {exam_note(task, task_folder(settings.folder, task))}" if task.paths else ""
         print(printable(dataset_line(data) + exam), file=sys.stderr)
     model = load_model(settings.model, "bfloat16" if settings.bf16 else "float32").to(pick_device(settings.device))
-    tokenizer = load_tokenizer(settings.model, settings.chat_template)
+    tokenizer = load_tokenizer(settings.model, settings.chat_template, need_pad=False)
     results = run_evaluation(settings, jobs, folder, model, tokenizer)
     print(printable((folder / "table.txt").read_text(encoding="utf-8")))
     for name, found in results["above_chance"].items():

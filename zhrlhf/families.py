@@ -147,17 +147,22 @@ def named_folder(folder: str | Path) -> Path:
     raise UserError(f"{folder}: no model here (no config.json with a model_type); {fix}")
 
 # %% ../nbs/03_models/312_families.ipynb #df813fdd
-def load_tokenizer(folder: str | Path, chat_template: str = "auto", split_special_tokens: bool = True):
+def load_tokenizer(folder: str | Path, chat_template: str = "auto", split_special_tokens: bool = True,
+                   need_pad: bool = True):
     """The tokenizer saved with a model.
 
     `chat_template`: auto keeps its chat template, none drops it, a file replaces it; families that fill blanks have
     none. Without `split_special_tokens`, special tokens that a text spells out are tokens, as in the published code.
     A tokenizer without a pad token pads with eos; that is safe, because rows carry their lengths and pads are never
-    searched for. `tokenizer.folder_ends` are the ends that the folder's configs name."""
+    searched for; one without any special token is refused, unless `need_pad` is False (scoring needs none).
+    `tokenizer.folder_ends` are the ends that the folder's configs name."""
     path, own = model_folder(folder), named_folder(folder)
     fields = read_config(path)
     # adapters may come with a tokenizer of their own, which knows their chat template
     tokenizer = folder_tokenizer(own if own != path and vocabulary_files(own) else path, fields)
+    if need_pad and tokenizer.pad_token_id is None:
+        raise UserError(f"{path}: the tokenizer has no special token that could pad; name a pad_token in "
+                        f"tokenizer_config.json")
     rows = embedding_rows(fields) or 2**31
     tokenizer.folder_ends = [end for end in folder_ends(path) if 0 <= end < rows]
     native = native_of(fields)

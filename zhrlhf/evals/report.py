@@ -336,6 +336,9 @@ def table_notes(results: dict) -> list[str]:
     notes = [note for line in results["summary"] if (note := unread_note(line))]
     notes += [f"{line['task']} {line['method']}: {line['uneven']:g} of {line['n']} items compare candidates that are "
               f"scored on different texts" for line in results["summary"] if line["uneven"]]
+    unsure = {part["task"]: part.get("contradicting", 0) for part in results["parts"]}
+    notes += [f"{task}: {count} items contradict another row of the file (the same question with another answer)"
+              for task, count in unsure.items() if count]
     if "front" in results:
         front, alone = (" ".join(results["front"][name]) for name in ("context", "alone"))
         rest = f"; a text without a context follows {alone}" if alone and alone != front else ""

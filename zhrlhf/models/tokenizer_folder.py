@@ -375,17 +375,14 @@ def text_notes(tokenizer) -> list[str]:
 PAD_NAMES = ("[PAD]", "<pad>", "<|pad|>", "<|endoftext|>", "</s>", "<unk>")
 
 
-def set_pad(folder: Path, tokenizer) -> None:
-    """Gives a tokenizer without a pad token one: eos, or a token that is called so, or some special token.
+def set_pad(tokenizer) -> None:
+    """Gives a tokenizer without a pad token one, if it can: eos, a token that is called so, or some special token.
 
     That is safe, because rows carry their lengths and pads are never searched for."""
     vocabulary = tokenizer.get_vocab()
     names = [tokenizer.eos_token, *(name for name in PAD_NAMES if name in vocabulary), *special_texts(tokenizer)]
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = next(filter(None, names), None)
-    if tokenizer.pad_token_id is None:
-        raise UserError(f"{folder}: the tokenizer has no special token that could pad; name a pad_token in "
-                        f"tokenizer_config.json")
 
 # %% ../../nbs/03_models/313_tokenizer_folder.ipynb #1622ba8f
 def _opened(folder, fields):
@@ -399,7 +396,7 @@ def _opened(folder, fields):
         tokenizer, wrong = _by_files(folder, fields, settings)
         tokenizer.name_or_path = str(folder)
     check_fit(folder, tokenizer, fields)
-    set_pad(folder, tokenizer)
+    set_pad(tokenizer)
     tokenizer.folder_notes = [f"built by its files, not by the library's class: {wrong}"] if wrong else []
     tokenizer.folder_notes += text_notes(tokenizer)
     return tokenizer

@@ -221,6 +221,7 @@ class _Rollouts(RolloutProgress):
                                            self.reuse_forward)
         self.beta = adapt_kl_coef(self.beta, self.stats["kl"], len(records), self.settings)
         self.started, self.update = time.perf_counter(), self.update + 1
+        self.stats["update"] = self.update
         scored = batch["scored"].nonzero().flatten().cpu().numpy()  # the others teach nothing
         self.queue = [scored[part] for part in minibatches(len(scored), self.update, self.settings)]
         if not self.queue and is_main_process() and not self.unscored:

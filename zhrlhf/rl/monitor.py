@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['LARGEST_METRICS', 'FIRST_METRICS', 'WINDOW', 'PATTERNS', 'DASHBOARD_PANELS', 'group_by_update', 'metric_column',
            'window_means', 'noise_bound', 'negative_kl', 'wrong_ratio', 'constant_reward', 'clipped_rewards',
-           'silent_groups', 'large_steps', 'gradients_explode', 'over_optimized', 'kl_too_large', 'entropy_collapses',
-           'unfinished_answers', 'useless_critic', 'kl_for_little', 'Pattern', 'diagnose', 'first_signs', 'RunMonitor',
-           'dashboard', 'DashboardPlot', 'phase_seconds']
+           'silent_groups', 'abstentions', 'large_steps', 'gradients_explode', 'over_optimized', 'kl_too_large',
+           'entropy_collapses', 'unfinished_answers', 'useless_critic', 'kl_for_little', 'Pattern', 'diagnose',
+           'update_number', 'first_signs', 'RunMonitor', 'dashboard', 'DashboardPlot', 'phase_seconds']
 
 # %% ../../nbs/05_rlhf/513_monitor.ipynb #f7f2e9de
 import math
@@ -115,7 +115,15 @@ def silent_groups(updates: list[dict]) -> str | None:
     "In the last update the scores of more than 5 % of the groups of answers did not differ."
     silent = updates[-1].get("silent_groups", 0)
     if silent > 0.05:
-        return f"{silent:.0%} of the groups have answers of equal score, from which nothing is learnt"
+        return (f"{silent:.0%} of the groups have answers of equal score, or fewer than two with a score; nothing is "
+                f"learnt from them")
+
+
+def abstentions(updates: list[dict]) -> str | None:
+    "In the last update more than 5 % of the answers got no score."
+    abstained = updates[-1].get("abstained", 0)
+    if abstained > 0.05:
+        return f"{abstained:.0%} of the answers got no score (None); nothing is learnt from them"
 
 # %% ../../nbs/05_rlhf/513_monitor.ipynb #c9aae1db
 def large_steps(updates: list[dict]) -> str | None:
@@ -226,6 +234,8 @@ _BROKEN = (
             "the prompts are too hard or solved already, or the reward has too few steps to tell the answers apart",
             "more answers to each prompt (GRPO: --num-generations), prompts that are sometimes solved, a reward with "
             "steps in between"),
+    Pattern("no score", abstentions, "the reward function gives None, on purpose or because a return is missing",
+            "a rule that knows all prompts of --data, or --reward-model with --reward-weight for the rest"),
 )
 
 # %% ../../nbs/05_rlhf/513_monitor.ipynb #60af6aad
@@ -263,12 +273,17 @@ def diagnose(updates: list[dict]) -> list[tuple[Pattern, str]]:
     return [(pattern, evidence) for pattern in PATTERNS if updates and (evidence := pattern.test(updates))]
 
 
+def update_number(updates: list[dict], n: int) -> int:
+    "The number of the n-th of these updates in its run; one whose answers all got no score leaves no metrics."
+    return round(updates[n - 1].get("update", n))
+
+
 def first_signs(updates: list[dict]) -> list[tuple[int, Pattern, str]]:
     "What a monitor reports during a run: (update, pattern, evidence), each pattern where it is first seen."
     seen = {}
     for n in range(1, len(updates) + 1):
         for pattern, evidence in diagnose(updates[:n]):
-            seen.setdefault(pattern.name, (n, pattern, evidence))
+            seen.setdefault(pattern.name, (update_number(updates, n), pattern, evidence))
     return list(seen.values())
 
 # %% ../../nbs/05_rlhf/513_monitor.ipynb #0b904760
@@ -297,7 +312,8 @@ class RunMonitor:
         for pattern, evidence in diagnose(self.updates):
             if pattern.name not in self.reported:
                 self.reported.add(pattern.name)
-                tqdm.write(f"update {len(self.updates)}: {pattern.line(evidence)}", file=sys.stderr)
+                number = update_number(self.updates, len(self.updates))
+                tqdm.write(f"update {number}: {pattern.line(evidence)}", file=sys.stderr)
 
 
 def _rows_before(path, run):
@@ -318,7 +334,7 @@ def dashboard(rows: list[dict]):
     if not updates:
         raise UserError("no rollout among these metrics; the dashboard needs the metrics.jsonl of an RL run")
     names = [name for left, right in DASHBOARD_PANELS for name in (*left, right)]
-    lines = {name: [(n, max(u[name], -1) if name == "explained_variance" else u[name])
+    lines = {name: [(update_number(updates, n), max(u[name], -1) if name == "explained_variance" else u[name])
                     for n, u in enumerate(updates, 1) if name in u] for name in names}
     shown = [(left, right) for left, right in DASHBOARD_PANELS if any(lines[name] for name in left)]
     across, down = min(3, len(shown)), -(-len(shown) // 3)

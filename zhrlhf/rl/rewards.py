@@ -90,7 +90,7 @@ def _parameters(function):
             return found
     return [inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)]
 
-
+# %% ../../nbs/05_rlhf/504_rewards.ipynb #9d19b320
 def _arguments(parameters, given):
     "(what each positional argument is, what each named one is), out of the three of `given`; None if that cannot be."
     names, places, named, skipped = {ALIASES.get(p.name, p.name) for p in parameters}, [], {}, False
