@@ -91,7 +91,7 @@ def _plain(value: Any) -> Any:
     finite = isinstance(value, float) and math.isfinite(value)
     return value if finite or isinstance(value, (str, int, type(None))) else str(value)
 
-
+# %% ../../nbs/02_data/202_records.ipynb #0bc8a09f
 def chat_messages(record: Record) -> tuple[dict, ...]:
     "The messages before the answer, the system text first: what a chat template writes."
     system = [{"role": "system", "content": record.system}] if record.system else []

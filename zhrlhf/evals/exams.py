@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SPLIT_NAMES', 'QUESTION_FILES', 'SHARD', 'EXAM_LETTERS', 'exam_subjects', 'subject_and_split', 'plain_name', 'listed',
-           'subject_files', 'nothing_found', 'exam_files', 'exam_note', 'numbered_csv', 'parquet_rows', 'question_rows',
-           'cell_text', 'letter_of', 'read_exam']
+           'subject_files', 'nothing_found', 'has_questions', 'exam_files', 'exam_note', 'numbered_csv', 'parquet_rows',
+           'question_rows', 'cell_text', 'letter_of', 'read_exam']
 
 # %% ../../nbs/07_evaluation/714_exams.ipynb #d4776fc7
 import csv
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ..base.errors import UserError
 from ..base.files import read_jsonl
+from .dependence import folded
 from .loaders import Item, Place, entries
 
 # %% ../../nbs/07_evaluation/714_exams.ipynb #3ea311fe
@@ -31,7 +32,7 @@ def exam_subjects(exam: str) -> dict[str, list[str]]:
 # %% ../../nbs/07_evaluation/714_exams.ipynb #ce00cf31
 SPLIT_NAMES = {"dev": "dev", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 QUESTION_FILES = (".csv", ".json", ".jsonl", ".parquet")
-SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+SHARD = re.compile(r"-\d{5}-of-\d{5}$|\s*\(\d+\)$")  # a part of a table, or a second download: law_val (1).csv
 
 
 def subject_and_split(path: Path) -> tuple[str, str] | None:
@@ -65,13 +66,15 @@ def subject_files(task, home: Path, split: str) -> dict[str, list[Path]]:
         found = {}
         paths = [*folder.glob("*/*"), *folder.glob("data/*/*")] if folder == given else folder.rglob("*")
         for path in sorted(paths):
+            if any(name.startswith((".", "__MACOSX")) for name in path.relative_to(folder).parts):
+                continue  # .ipynb_checkpoints and what archives of a Mac hold besides
             subject, its_split = subject_and_split(path) or ("", "")
             if its_split == split and path.is_file() and (folder != given or subject in known):
                 found.setdefault(subject, []).append(path)
         if found:
             break
     for subject, paths in found.items():
-        if len({(path.parent, SHARD.sub("", path.stem), path.suffix) for path in paths}) > 1:
+        if len({(path.parent, re.sub(r"-\d{5}-of.*", "", path.stem), path.suffix) for path in paths}) > 1:
             raise UserError(f"{paths[0]} and {paths[1]}: both hold the {split} questions of {subject}; leave one of "
                             f"the two there")
     order = {name: number for number, name in enumerate(known)}
@@ -93,8 +96,13 @@ def nothing_found(task, home: Path, split: str) -> UserError:
     return UserError(f"{home / split}: no questions there; {fix}{holds}")
 
 
+def has_questions(paths: list[Path]) -> bool:
+    "Whether some files have a row: a header alone is no question."
+    return any(True for path in paths for _ in question_rows(path))
+
+
 def exam_files(task, home: Path, split: str) -> list[Path]:
-    "The files of a split. A UserError if there is none, or if a subject that is asked has no examples to show."
+    "The files of a split. A UserError if there is none, or if a subject that is asked has no examples."
     found = subject_files(task, home, split)
     if not found:
         raise nothing_found(task, home, split)
@@ -102,16 +110,17 @@ def exam_files(task, home: Path, split: str) -> list[Path]:
         raise UserError(f"{home}: none of its subjects ({', '.join([*found][:5])}) is one of {task.name}'s; name the "
                         f"folder that holds {task.name}/")
     asked = subject_files(task, home, task.splits[0]) if split == task.splits[1] else {}
-    lacking = [name for name in asked if name not in found]
+    lacking = [name for name, paths in asked.items() if has_questions(paths) and not has_questions(found.get(name, []))]
     if lacking:
-        raise UserError(f"{home}: {listed(lacking)} has no {split} file to show examples from; put it there, or use "
-                        f"--shots 0")
+        raise UserError(f"{home}: {listed(lacking)} has no {split} questions to show as examples; put them there, or "
+                        f"use --shots 0")
     return [path for paths in found.values() for path in paths]
 
 # %% ../../nbs/07_evaluation/714_exams.ipynb #a5a458fa
 def exam_note(task, home: Path) -> str:
     "How many of the exam's subjects are there, which are not, and which are not of this exam but are read as well."
-    found, known = subject_files(task, home, task.splits[0]), exam_subjects(task.name)
+    files, known = subject_files(task, home, task.splits[0]), exam_subjects(task.name)
+    found = [name for name, paths in files.items() if has_questions(paths)]
     missing, extra = [name for name in known if name not in found], [name for name in found if name not in known]
     return "; ".join([f"{len(known) - len(missing)} of {len(known)} subjects"]
                      + [f"not there: {listed(missing)}"] * bool(missing)
@@ -121,9 +130,10 @@ def exam_note(task, home: Path) -> str:
 def numbered_csv(path: Path) -> Iterator[tuple[str, dict]]:
     "(where it stands, the row) for each row of a CSV file; its line is the one on which the row begins."
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = (data := path.read_bytes()).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8; convert the file, for example with iconv -f gb18030 -t utf-8") from None
+        code = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "gb18030"
+        raise UserError(f"{path}: not UTF-8; convert the file, for example with iconv -f {code} -t utf-8") from None
     reader, names, begun = csv.reader(io.StringIO(text, newline=""), strict=True), None, 1
     while True:
         try:
@@ -213,4 +223,4 @@ def read_exam(task, home: Path, split: str) -> Iterator[Item | str]:
             yield Item(f"{subject}/{number}", f"{subject}/{number}", EXAM_LETTERS.index(letter), EXAM_LETTERS,
                        {"question": question, **dict(zip(EXAM_LETTERS, options)), "subject": name, "part": subject,
                         "category": groups, "label": letter},
-                       sources=("\n".join([question, *sorted(options)]),))
+                       sources=("\n".join([question, *sorted(options, key=folded)]),))

@@ -34,8 +34,8 @@ class ClueSettings:
                                     f"does not mean")
     method: list[str] = opt(["channel"],
                             "channel: P(text | label), as in the PanGu-α report; direct: P(label | text) with PMI; "
-                            "whole: mean over everything; partial, full, english: variants of some tasks; exams have letters "
-                            "and own")
+                            "whole: mean over everything; partial, full, english: variants of some tasks; exams have "
+                            "letters and own")
     shots: list[str] = opt(["0"], "how many demonstrations; paper: the number of the PanGu-α report, which is the "
                            "task's own")
     seeds: int = opt(3, "draws of the demonstrations, each scored separately; zero shots have one")

@@ -70,7 +70,8 @@ def answer_clauses(updates: list[dict], held: dict | None) -> list[str]:
     """KL, ended answers and length, in words: those of the held-out answers, which the finished policy wrote, or those
     of the last rollouts."""
     last = {name: _ends(metric_column(updates, name))[1] for name in ("kl", "length", "eos_rate")
-            if metric_column(updates, name)} | {name: value for name, value in (held or {}).items() if value is not None}
+            if metric_column(updates, name)}
+    last |= {name: value for name, value in (held or {}).items() if value is not None}
     found = []
     if "kl" in last:
         per_token = f" ({_number(last['kl'] / last['length'])} per token)" if last.get("length") else ""
@@ -89,7 +90,7 @@ def rollout_clauses(updates: list[dict], held: dict | None = None) -> list[str]:
             *_course(updates, "entropy", "entropy", " nats per token"), *answer_clauses(updates, held),
             *(f"the critic's explained variance is {_number(_ends(explained)[1])}" for _ in explained[:1])]
 
-
+# %% ../../nbs/05_rlhf/519_verdict.ipynb #a4563ec4
 def pattern_clause(updates: list[dict]) -> str:
     "Which known patterns were seen, and when."
     seen = [f"{pattern.name} (update {n})" for n, pattern, _ in first_signs(updates)]
