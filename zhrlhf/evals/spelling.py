@@ -132,7 +132,7 @@ def unread_pairs(unread: dict) -> list[str]:
         said += [f"{first_few(pairs)} {what}"] * bool(pairs)
     return said
 
-
+# %% ../../nbs/07_evaluation/718_spelling.ipynb #108f5801
 def unread_note(line: dict) -> str:
     "What the model could not read of a job's choices, as one sentence; empty if it could read all."
     unread, said = line.get("unread") or {}, []
