@@ -111,7 +111,8 @@ def question_and_answer(item: Item) -> tuple[tuple, object]:
     asked = sorted(texts.values()) if len(item.sources) > 1 else sorted(texts.items())
     own = whole(item.choices[fields["own"]]) if "own" in fields else ""
     sources = [] if exam else sorted(map(whole, item.sources))
-    question = (*asked, *sorted(options), *sources, own, item.blank)
+    # ChID draws the candidates of every row: other candidates, or another order of them, are another question
+    question = (*asked, *(options if item.together else sorted(options)), *sources, own, item.blank)
     if "references" in fields:
         return question, tuple(sorted(map(whole, fields["references"])))
     return question, fields["label"] if item.gold is None else options[item.gold]
