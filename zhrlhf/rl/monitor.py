@@ -104,25 +104,28 @@ def constant_reward(updates: list[dict]) -> str | None:
         return f"every answer of three updates got the same score, {scores[-1]:.3g}"
 
 # %% ../../nbs/05_rlhf/513_monitor.ipynb #fefd7ed8
+def _large_share(updates, name):
+    "The share `name` of the last update, if it is more than 5 %; else None."
+    share = updates[-1].get(name, 0)
+    return share if share > 0.05 else None
+
+
 def clipped_rewards(updates: list[dict]) -> str | None:
     "In the last update the reward clip changed the score of more than 5 % of the answers."
-    clipped = updates[-1].get("clipped", 0)
-    if clipped > 0.05:
+    if clipped := _large_share(updates, "clipped"):
         return f"the reward clip changed the score of {clipped:.0%} of the answers"
 
 
 def silent_groups(updates: list[dict]) -> str | None:
     "In the last update the scores of more than 5 % of the groups of answers did not differ."
-    silent = updates[-1].get("silent_groups", 0)
-    if silent > 0.05:
+    if silent := _large_share(updates, "silent_groups"):
         return (f"{silent:.0%} of the groups have answers of equal score, or fewer than two with a score; nothing is "
                 f"learnt from them")
 
 
 def abstentions(updates: list[dict]) -> str | None:
     "In the last update more than 5 % of the answers got no score."
-    abstained = updates[-1].get("abstained", 0)
-    if abstained > 0.05:
+    if abstained := _large_share(updates, "abstained"):
         return f"{abstained:.0%} of the answers got no score (None); nothing is learnt from them"
 
 # %% ../../nbs/05_rlhf/513_monitor.ipynb #c9aae1db
