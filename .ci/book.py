@@ -13,8 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS, HAN, LINES = 200, 350, 30     # read in a minute: English words, Chinese characters, lines of code
-PATHS = {"one hour": "101 401 410 502 505 102",
-         "one day": "101 102 103 201 202 203 208 301 401 406 409 410 501 502 503 504 505 512 513 601",
+PATHS = {"one hour": "101 401 410 504 508 103",
+         "one day": "101 103 104 201 202 203 208 301 401 406 409 410 503 504 505 507 508 516 517 608",
          "one week": "every chapter of parts 1 to 8, in order; part 9 when you have raw corpora, part 10 when you "
          "look something up"}
 
