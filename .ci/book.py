@@ -11,6 +11,8 @@ import re
 from os.path import relpath
 from pathlib import Path
 
+import chapter
+
 ROOT = Path(__file__).resolve().parent.parent
 WORDS, HAN, LINES = 200, 350, 30     # read in a minute: English words, Chinese characters, lines of code
 PATHS = {"one hour": "101 401 410 504 508 103",
@@ -117,6 +119,7 @@ def wanted(root):
 def main(root=ROOT):
     for path, cells in wanted(root).items():
         nb = read(path)
+        chapter.fold(nb["cells"])
         for begin, text in cells:
             for cell in nb["cells"]:
                 if cell["cell_type"] == "markdown" and source(cell).startswith(begin):

@@ -17,12 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import book
+import chapter
 from execute import BIN, ROOT, SKIPPED, directives, environment, notebooks, render_readme
 
 SECONDS = 600                        # for one notebook
 CELL_LINES, COLUMNS, MODULE_LINES = 40, 120, 420
 # From the ground up; a module imports only from layers before its own, or from its own folder.
-LAYERS = ("base", "data", "models", "families", "training", "evals", "rl", "planning", "corpus", "commands", "testing")
+LAYERS = ("base", "data", "models", "families", "training", "evals", "rl", "planning", "corpus", "commands", "studies",
+          "testing")
 STAGES = {"pretrain", "sft", "reward", "ppo", "grpo", "dpo"}  # none imports another
 OPEN_TRAINING = {"training.stage", "training.trained"}  # the rest of training imports base and training only
 WING = "09_corpora"                  # only moved so far; an issue of its own replaces its inside
@@ -228,6 +230,17 @@ def _chain_faults(root):
                 yield f"{path.name}: the cell {begin!r} is not what the order of the book says; make sync"
             elif begin == "**Next:**" and texts[-1] != text:
                 yield f"{path.name}: the Next link must be the last text of the page"
+
+
+def check_chapters(root):
+    "a chapter has its parts: 导读, formula, picture, what to vary, 小结, exercises that are solved, references"
+    pages = [p for p in book.order(root)[1:] if not book.is_part_page(p)]
+    known = set(map(chapter.name_of, pages))
+    lists = {"REFERENCE": chapter.REFERENCE, "NO_FORMULA": chapter.NO_FORMULA, "NO_PICTURE": chapter.NO_PICTURE,
+             "OPEN": chapter.OPEN}
+    return [f"{path.name}: {fault}" for path in pages for fault in chapter.chapter_faults(path)] + [
+        f".ci/chapter.py: {name} names {gone}, which is no chapter"
+        for name, names in lists.items() for gone in sorted(names - known)]
 
 
 def check_layers(root):

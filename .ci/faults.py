@@ -7,28 +7,41 @@ from pathlib import Path
 from unittest import mock
 
 import book
+import chapter
 import check
 from execute import ROOT, render_readme
 
-ERRORS = ["# base.errors\n\n> One.", "#| default_exp base.errors", "#| export\ndef one():\n    return 1", "one()",
+ERRORS = ["# base.errors\n\n> One.\n\n**中文导读。** 一。", "#| default_exp base.errors", "#| export\ndef one():\n    return 1", "one()",
           "**Next:**"]
-BATCHES = ["# data.batches\n\n> Two.", "#| default_exp data.batches", "#| export\nfrom zhrlhf.base.errors import one",
+BATCHES = ["# data.batches\n\n> Two.\n\n**中文导读。** 二。", "#| default_exp data.batches", "#| export\nfrom zhrlhf.base.errors import one",
            "#| export\ndef two():\n    return one() + one()", "assert two() == 2"]
+# A chapter with every part; the two above are looked up only
+FULL = {"title": "# full\n\n> All.\n\n**中文导读。** 全。", "formula": "*Sum:*\n\n$$1 + 1$$", "code": "1 + 1",
+        "vary": "## What to vary\n\n| change | look at | expect |\n| --- | --- | --- |\n| 1 | 2 | 3 |",
+        "summary": "## 小结\n\n- 一。", "exercises": "## Exercises\n\n1. One?\n2. Two?\n3. Three?",
+        "one": "# Solution 1: one\nassert 1", "two": "# Solutions 2 and 3: two, three\nassert 2",
+        "references": "## References\n\n- [A paper](https://example.org)", "next": "**Next:**"}
 START = ["# Part 1: Start\n\n> Why?", "| | chapter |", "**Next:**"]
 TOOLS = ["# Part 2: Data\n\n> How?", "| | chapter |", "**Next:**"]
 INDEX = ["# small\n\nSee [base.errors](01_start/101_errors.ipynb#one-two).", "#| hide\n1", "print('hi')", "| time |",
          "| part |", "**Next:**"]
 PAGES = {"01_start/100_start": START, "01_start/101_errors": [*ERRORS[:-1], "## one two", ERRORS[-1]],
-         "02_data/200_data": TOOLS,
-         "02_data/201_batches": BATCHES, "index": INDEX}
+         "01_start/103_full": list(FULL.values()),
+         "01_start/104_plain": [text for part, text in FULL.items() if part != "formula"],  # excused
+         "01_start/106_ready": [text for part, text in FULL.items() if part != "references"],  # on the list OPEN
+         "02_data/200_data": TOOLS, "02_data/201_batches": BATCHES,
+         "index": INDEX}
 TEXT = ("# ", "## ", "*", "|", "See ")
+CODE = "# Solution"                  # looks like a title, is code
+PICTURE = [{"output_type": "display_data", "data": {"image/png": "aGk="}, "metadata": {}}]
 
 
 def write(root, name, cells, outputs=None, kernel="python3"):
     "Write a notebook whose text cells begin with one of TEXT; `outputs` belong to its last code cell"
     made = []
     for i, text in enumerate(cells):
-        cell = {"cell_type": "markdown" if text.startswith(TEXT) else "code", "id": f"{i:08d}", "metadata": {},
+        cell = {"cell_type": "markdown" if text.startswith(TEXT) and not text.startswith(CODE)
+                else "code", "id": f"{i:08d}", "metadata": {},
                 "source": text.splitlines(keepends=True)}
         if cell["cell_type"] == "code":
             cell |= {"execution_count": None, "outputs": []}
@@ -51,7 +64,7 @@ def project(root):
     settings = ["version = 0.0.1" if line.startswith("version") else line for line in settings]
     (root / "settings.ini").write_text("\n".join(settings) + "\n", encoding="utf-8")
     for name, cells in PAGES.items():
-        write(root, name, cells)
+        write(root, name, cells, PICTURE if FULL["vary"] in cells else None)
     book.main(root)
     check._call([check.BIN / "nbdev_export"], root)
     (root / "README.md").write_text(render_readme(root / "nbs/index.ipynb"), encoding="utf-8")
@@ -76,6 +89,23 @@ CORE, BAT = "01_start/101_errors", "02_data/201_batches"
 def cells_of(*more):
     "The cells of the chapter `101_errors` with more of them"
     return [*PAGES[CORE], *more]
+
+
+def full(root, name="103_full", picture=PICTURE, fold=True, **parts):
+    "The chapter with every part, some of them replaced or, with None, left out"
+    cells = [text for text in (FULL | parts).values() if text]
+    write(root, f"01_start/{name}", cells, picture)
+    if fold:
+        path = root / f"nbs/01_start/{name}.ipynb"
+        nb = book.read(path)
+        chapter.fold(nb["cells"])
+        path.write_text(json.dumps(nb), encoding="utf-8")
+
+
+def swapped(root):
+    "The chapter with every part, its references before its exercises"
+    order = ["title", "formula", "code", "vary", "summary", "references", "exercises", "one", "two", "next"]
+    write(root, "01_start/103_full", [FULL[part] for part in order], PICTURE)
 
 
 def defines(root, module, text):
@@ -193,6 +223,20 @@ FAULTS = [
     ("options", "zhrlhf.sft has no option --lora-rank", lambda r: (
         defines(r, "sft", "class SFTSettings:\n    lora_r: int = 0\n"),
         write(r, CORE, cells_of("See `python -m zhrlhf.sft --lora-r 4 --lora-rank 4`.")))),
+    ("chapters", "lacks 中文导读", lambda r: write(r, CORE, ["# base.errors\n\n> One.", *ERRORS[1:]])),
+    ("chapters", "lacks a displayed formula", lambda r: full(r, formula=None)),
+    ("chapters", "lacks a picture", lambda r: full(r, picture=shown("12"))),
+    ("chapters", "lacks a table under '## What to vary'", lambda r: full(r, vary="## What to vary\n\nMuch.")),
+    ("chapters", "lacks a list under '## 小结'", lambda r: full(r, summary=None)),
+    ("chapters", "lacks three numbered questions", lambda r: full(r, exercises="## Exercises\n\n1. One?\n2. Two?")),
+    ("chapters", "lacks a link under '## References'", lambda r: full(r, references="## References\n\n- A paper")),
+    ("chapters", "the order at the end is", swapped),
+    ("chapters", "each of the exercises 1 to 3", lambda r: full(r, two="# Solution 2: two\nassert 2")),
+    ("chapters", "two solutions at least must be code", lambda r: full(r, one="# Solution 1: one\n1")),
+    ("chapters", "a solution is not folded", lambda r: full(r, fold=False)),
+    ("chapters", "take it off the list OPEN", lambda r: full(r, "106_ready")),
+    ("chapters", "take it off the list in .ci", lambda r: full(r, "104_plain")),
+    ("chapters", "REFERENCE names errors, which is no chapter", lambda r: (r / f"nbs/{CORE}.ipynb").unlink()),
     ("words", "'watcher'; say it in the field's words", lambda r: write(r, CORE, cells_of("See the watcher."))),
     ("outputs", "the path /mnt/me/run", lambda r: write(r, CORE, ERRORS, shown("saved in /mnt/me/run."))),
 ]
@@ -233,7 +277,9 @@ def red_notebooks(root):
 def undetected():
     "Everything that the checks ought to have found and did not"
     paths = mock.patch.dict(book.PATHS, {"one hour": "101 201"}, clear=True)
-    with paths, tempfile.TemporaryDirectory() as temp, ThreadPoolExecutor(2) as pool:
+    lists = mock.patch.multiple(chapter, REFERENCE={"errors", "batches"}, NO_FORMULA={"plain"}, NO_PICTURE=set(),
+                                OPEN={"ready"})
+    with paths, lists, tempfile.TemporaryDirectory() as temp, ThreadPoolExecutor(2) as pool:
         model = project(Path(temp) / "model")
         again = [shutil.copytree(model, Path(temp) / str(i)) for i in range(len(FAULTS) + 2)]
         more = [pool.submit(healthy, again[-1]), pool.submit(red_notebooks, again[-2])]

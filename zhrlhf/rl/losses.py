@@ -74,7 +74,7 @@ def silent_share(scores: torch.Tensor, group: int) -> float:
     spread = s.masked_fill(unknown, -math.inf).amax(1) - s.masked_fill(unknown, math.inf).amin(1)
     return (~(spread > 1e-6)).float().mean().item()
 
-# %% ../../nbs/05_rlhf/508_losses.ipynb #5b61b567
+# %% ../../nbs/05_rlhf/508_losses.ipynb #bbedbedd
 def policy_loss(
     logp: torch.Tensor,  # log-probabilities under the policy that is trained
     old_logp: torch.Tensor,  # those under the policy that sampled
@@ -92,7 +92,7 @@ def policy_loss(
                    "ratio": (ratio * mask).sum()}
     return (losses * mask).sum(), metrics
 
-
+# %% ../../nbs/05_rlhf/508_losses.ipynb #5317f72d
 def value_loss(
     values: torch.Tensor,  # of the critic that is trained
     old_values: torch.Tensor,  # those of the rollout
