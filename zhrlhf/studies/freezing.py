@@ -16,15 +16,15 @@ from ..base.settings import parse
 from .base import StartingPoint, StudySettings, band, banded_curves, run_study
 from .pairs import one_pair_records
 
-# %% ../../nbs/06_studies/603_freezing.ipynb #cc9d95eb
+# %% ../../nbs/06_studies/603_freezing.ipynb #c10c8350
 @dataclass(frozen=True)
 class FreezingPlan:
     "The size of the study."
-    shares: tuple[float, ...] = (0.0, 0.35, 0.7, 1.0)  # of three blocks: none, one, two, all
-    pairs: int = 3200      # in training
+    shares: tuple[float, ...] = (0.0, 0.3, 0.7, 1.0)  # of three blocks: none, one, two, all
+    pairs: int = 1600      # in training
     batch: int = 32        # pairs in a step
-    steps: int = 100
-    held_out: int = 600    # pairs of the test split
+    steps: int = 50
+    held_out: int = 400    # pairs of the test split
     split: str = "train"
 
 

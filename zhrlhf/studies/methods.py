@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['SHORT_METHOD_PLAN', 'TRAINED_METHODS', 'MethodPlan', 'whole_answer_reward', 'random_reward', 'draw_answers',
-           'scored_records', 'prefer', 'train_method', 'method_rows', 'method_bands', 'method_picture', 'method_table',
-           'main']
+           'scored_records', 'unequal_records', 'train_method', 'method_rows', 'method_bands', 'method_picture',
+           'method_table', 'main']
 
 # %% ../../nbs/06_studies/607_methods.ipynb #2e7249dc
 from collections.abc import Callable, Sequence
@@ -56,7 +56,7 @@ def random_reward(rewards: Sequence[float]) -> Callable[[str, str], float]:
     ordered = sorted(rewards)
     return lambda prompt, answer: ordered[int(couplets.stable_number(prompt, answer) * len(ordered))]
 
-# %% ../../nbs/06_studies/607_methods.ipynb #2e5adb72
+# %% ../../nbs/06_studies/607_methods.ipynb #501653ec
 def draw_answers(start: StartingPoint, records: Sequence[Record], times: int, turn: int = 0) -> list[list[str]]:
     "Answers of the SFT model, `times` to each record: a list of `times` texts for each record."
     model, tokenizer = load_model(start.sft), load_tokenizer(start.sft)
@@ -71,11 +71,11 @@ def scored_records(records: Sequence[Record], answers: list[list[str]]) -> list[
             for r, texts in zip(records, answers)]
 
 
-def prefer(records: Sequence[Record]) -> list[Record]:
+def unequal_records(records: Sequence[Record]) -> list[Record]:
     "The records whose answers differ in score: only they make pairs."
     return [r for r in records if len({a.score for a in r.answers}) > 1]
 
-# %% ../../nbs/06_studies/607_methods.ipynb #1e0d237f
+# %% ../../nbs/06_studies/607_methods.ipynb #76d75695
 def train_method(name: str, start: StartingPoint, out: Path, plan: MethodPlan, rewards: Sequence[float]) -> None:
     "Trains a policy by one method from the SFT model, with `plan.budget` sampled answers."
     common = dict(model=str(start.sft), **start.run_options(out))
@@ -87,7 +87,7 @@ def train_method(name: str, start: StartingPoint, out: Path, plan: MethodPlan, r
         few = {"eval_data": couplet_records("dev", start.seed)[-40:], "per_device_train_batch_size": 32,
                "num_train_epochs": 2.0, "warmup_steps": 4}
         if name == "DPO":
-            dpo.train(data=prefer(rows), learning_rate=4e-4, beta=0.1, **few, **common)
+            dpo.train(data=unequal_records(rows), learning_rate=4e-4, beta=0.1, **few, **common)
         else:
             sft.train(data=rows, learning_rate=4e-4, **few, **common)
         return

@@ -42,15 +42,15 @@ def probability_accuracy(folder: str | Path, records: Sequence[Record], batch_si
         found[part] = row_logprobs(model, collate([rows[i] for i in part], tokenizer.pad_token_id))
     return paired_accuracy(found[0::2] - found[1::2])["accuracy"]
 
-# %% ../../nbs/06_studies/602_pairs.ipynb #bdda273c
+# %% ../../nbs/06_studies/602_pairs.ipynb #e4fab692
 @dataclass(frozen=True)
 class PairsPlan:
     "The size of the study."
     sizes: tuple[int, ...] = (100, 400, 1600, 6400)  # training pairs
     batch: int = 32        # pairs in a step
-    least: int = 40        # steps of the smallest sets, which are read several times
+    least: int = 25        # steps of the smallest sets, which are read several times
     most: int = 200        # steps of the largest
-    held_out: int = 600    # pairs of the test split
+    held_out: int = 400    # pairs of the test split
     split: str = "train"
 
     def steps(self, pairs: int) -> int:
@@ -69,7 +69,7 @@ def pairs_rows(start: StartingPoint, folder: Path, quick: bool = False) -> list[
     rows = []
     for size in plan.sizes:
         run = reward.train(model=str(start.sft), data=records[:size], eval_data=held_out, freeze=0.0,
-                           max_steps=plan.steps(size), warmup_steps=plan.least // 4,
+                           max_steps=plan.steps(size), warmup_steps=plan.least // 5,
                            per_device_train_batch_size=plan.batch, **start.run_options(folder / str(size)))
         rows.append({"pairs": size, "steps": plan.steps(size), "accuracy": run.report["eval_accuracy"],
                      "held_out": plan.held_out, "sft_accuracy": known})
