@@ -16,7 +16,7 @@ import chapter
 ROOT = Path(__file__).resolve().parent.parent
 WORDS, HAN, LINES = 200, 350, 30     # read in a minute: English words, Chinese characters, lines of code
 PATHS = {"one hour": "101 102 410 504 508 103",
-         "one day": "101 102 103 104 201 203 208 401 406 409 410 501 502 504 505 506 507 508 516 519 520 521 608",
+         "one day": "101 102 103 104 201 203 208 401 406 409 410 500 501 502 504 505 506 507 508 516 519 520 521 608",
          "one week": "every chapter of parts 1 to 8, in order; part 9 when you have raw corpora, part 10 when you "
          "look something up"}
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BASE_STAGES', 'QUIET_RUN', 'StudySettings', 'StartingPoint', 'toy_start', 'tour_start', 'starting_point', 'band',
-           'banded_series', 'banded_curves', 'study_prompts', 'measure_answers', 'measure_folder', 'study_command',
+           'banded_series', 'banded_curves', 'study_prompts', 'measure_lines', 'measure_folder', 'study_command',
            'record_study', 'run_study']
 
 # %% ../../nbs/06_studies/613_study_tools.ipynb #f0ea1490
@@ -148,7 +148,7 @@ def study_prompts(start: StartingPoint, count: int) -> EvaluationSet:
     return evaluation_set(TourSettings(seed=start.seed, device=start.device), replace(FULL, asked=count))
 
 
-def measure_answers(texts: Sequence[str], start: StartingPoint, eval_set: EvaluationSet) -> dict[str, float]:
+def measure_lines(texts: Sequence[str], start: StartingPoint, eval_set: EvaluationSet) -> dict[str, float]:
     "Mean rule reward, share of lines that keep all five rules, and mean learnt reward of answers to an evaluation set."
     model, tokenizer = load_reward_model(start.reward).to(eval_set.device), load_tokenizer(start.reward)
     pairs = [(p.upper, text) for p, text in zip(eval_set.pairs, texts, strict=True)]
@@ -159,11 +159,11 @@ def measure_answers(texts: Sequence[str], start: StartingPoint, eval_set: Evalua
 
 
 def measure_folder(folder: str | Path, start: StartingPoint, eval_set: EvaluationSet) -> dict[str, float]:
-    "`measure_answers` of the policy in a folder, and its KL to the SFT model, in nats per answer, by these answers."
+    "`measure_lines` of the policy in a folder, and its KL to the SFT model, in nats per answer, by these answers."
     policy, tokenizer = load_model(folder).to(eval_set.device).eval(), load_tokenizer(folder)
     reference = load_model(start.sft).to(eval_set.device).eval()
     texts, _, kl = answers_and_kl(policy, reference, tokenizer, eval_set)
-    return {**measure_answers(texts, start, eval_set), "kl": kl}
+    return {**measure_lines(texts, start, eval_set), "kl": kl}
 
 # %% ../../nbs/06_studies/613_study_tools.ipynb #cab43069
 def study_command(settings: StudySettings, name: str) -> str:
