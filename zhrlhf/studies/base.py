@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BASE_STAGES', 'QUIET_RUN', 'StudySettings', 'StartingPoint', 'toy_start', 'tour_start', 'starting_point', 'band',
-           'banded_series', 'banded_curves', 'study_prompts', 'measure_lines', 'measure_folder', 'study_command',
-           'record_study', 'run_study']
+           'band_text', 'banded_series', 'banded_curves', 'study_prompts', 'measure_lines', 'measure_folder',
+           'study_command', 'record_study', 'run_study']
 
 # %% ../../nbs/06_studies/613_study_tools.ipynb #f0ea1490
 from dataclasses import asdict, dataclass, replace
@@ -118,6 +118,11 @@ def band(values: Iterable[float]) -> dict[str, float]:
     if not values:
         raise ValueError("band: no values")
     return {"median": median(values), "low": values[0], "high": values[-1], "n": len(values)}
+
+
+def band_text(found: dict[str, float], digits: int = 3) -> str:
+    "A `band` for a table: median [lowest, highest]."
+    return f"{found['median']:.{digits}f} [{found['low']:.{digits}f}, {found['high']:.{digits}f}]"
 
 # %% ../../nbs/06_studies/613_study_tools.ipynb #38eb1c20
 def banded_series(rows: Sequence[dict], x: str, y: str, by: str = "") -> dict[str, list[tuple]]:

@@ -15,7 +15,7 @@ from .. import reward
 from ..base.errors import printable, run_main
 from ..base.plots import html_table, panels
 from ..base.settings import parse
-from .base import StartingPoint, StudySettings, band, banded_curves, run_study
+from .base import StartingPoint, StudySettings, band, band_text, banded_curves, run_study
 from .pairs import one_pair_records
 
 # %% ../../nbs/06_studies/603_freezing.ipynb #c10c8350
@@ -71,8 +71,7 @@ def freezing_table(found: dict):
         cells.setdefault((row["frozen"], row["frozen_blocks"], row["trained"]), []).append(row)
 
     def text(rows, name):
-        b = band(row[name] for row in rows)
-        return f"{b['median']:.3f} [{b['low']:.3f}, {b['high']:.3f}]"
+        return band_text(band(row[name] for row in rows))
     return html_table([[*key, text(rows, "accuracy"), text(rows, "step_seconds")] for key, rows in cells.items()],
                       ["frozen share", "frozen blocks", "trained parameters", "accuracy on held-out pairs",
                        "CPU-seconds per step"])

@@ -24,8 +24,8 @@ from ..data.sources import couplet_records
 from ..families import load_model, load_tokenizer
 from ..generate import generate
 from ..models.sampling import Sampling
-from .base import (StartingPoint, StudySettings, band, measure_lines, measure_folder, run_study,
-                                 study_prompts)
+from .base import (StartingPoint, StudySettings, band, band_text, measure_folder, measure_lines,
+                                 run_study, study_prompts)
 
 # %% ../../nbs/06_studies/607_methods.ipynb #dd7fed68
 @dataclass(frozen=True)
@@ -152,11 +152,10 @@ def method_picture(found: dict):
 # %% ../../nbs/06_studies/607_methods.ipynb #5818860c
 def method_table(found: dict):
     "Median and range of every measure of every method."
-    def text(b):
-        return f"{b['median']:.2f} [{b['low']:.2f}, {b['high']:.2f}]" if b else "–"
-    return html_table([[method, *map(text, own.values())] for method, own in method_bands(found).items()],
-                      ["method", "gain of the rule reward", "share that keeps all five rules", "learnt reward",
-                       "KL, nats per answer"])
+    rows = [[method, *(band_text(b, 2) if b else "–" for b in own.values())]
+            for method, own in method_bands(found).items()]
+    return html_table(rows, ["method", "gain of the rule reward", "share that keeps all five rules", "learnt reward",
+                             "KL, nats per answer"])
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -24,7 +24,7 @@ from ..dpo import row_logprobs
 from ..evals.metrics import paired_accuracy
 from ..families import load_model, load_tokenizer
 from ..models.examples import pair_rows
-from .base import StartingPoint, StudySettings, band, banded_curves, run_study
+from .base import StartingPoint, StudySettings, band, band_text, banded_curves, run_study
 
 # %% ../../nbs/06_studies/602_pairs.ipynb #d211de4c
 def one_pair_records(split: str, seed: int, count: int) -> list[Record]:
@@ -94,7 +94,7 @@ def pairs_table(found: dict):
     for row in found["rows"]:
         cells.setdefault((row["pairs"], row["steps"]), []).append(row["accuracy"])
     bands = {key: band(values) for key, values in cells.items()}
-    return html_table([[*key, f"{b['median']:.3f} [{b['low']:.3f}, {b['high']:.3f}]"] for key, b in bands.items()],
+    return html_table([[*key, band_text(b)] for key, b in bands.items()],
                       ["pairs", "steps", "accuracy on held-out pairs"])
 
 
