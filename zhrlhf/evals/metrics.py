@@ -102,7 +102,7 @@ def longest_run(a: Sequence, b: Sequence) -> int:
 
 def cmrc_scores(prediction: str, references: list[str]) -> tuple[float, float]:
     """(exact match, F1) of CMRC 2018, each 0 to 1 and the best over `references`; a missing prediction is an empty
-    string and scores 0 (Cui et al. 2019)."""
+    string and scores 0 (Cui et al. 2018)."""
     if not references:
         raise UserError("a CMRC question without a reference answer; check the file's `answers`")
     said, found = cmrc_tokens(prediction), []

@@ -249,7 +249,7 @@ PATTERNS = _BROKEN + (
             "the learning rate is too high, or the scores have grown far beyond those of the first updates",
             "a lower learning rate of that network, --max-grad-norm 1, --reward-clip 5"),
     Pattern("over-optimisation", over_optimized,
-            "the reward is a proxy, and its weak spots pay better than the task (Gao et al. 2023)",
+            "the reward is a proxy, and its weak spots pay better than the task (Gao et al. 2022)",
             "stop at the update with the best gold score, a higher --kl-coef (GRPO: --beta), "
             "or a --kl-target; then fix the reward"),
     Pattern("KL too large", kl_too_large,

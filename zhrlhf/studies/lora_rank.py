@@ -18,12 +18,12 @@ from ..models.examples import best_answer_rows
 from ..models.heads import perplexity
 from .base import StartingPoint, StudySettings, band, band_text, banded_curves, run_study
 
-# %% ../../nbs/06_studies/605_lora_rank.ipynb #b142ae43
+# %% ../../nbs/06_studies/605_lora_rank.ipynb #3d8e5fd8
 @dataclass(frozen=True)
 class RankPlan:
     "The size of the study."
-    ranks: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 0)     # 0: full fine-tuning
-    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2)  # learning rates that are tried; dev chooses
+    ranks: tuple[int, ...] = (1, 4, 16, 32, 0)           # 0: full fine-tuning
+    rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3, 1e-2)  # learning rates that are tried; dev chooses
     pairs: int = 5120      # couplets in SFT
     steps: int = 80        # of 64 couplets
     held_out: int = 400    # couplets of dev, and of the test split
@@ -67,7 +67,7 @@ def rank_rows(start: StartingPoint, folder: Path, quick: bool = False) -> list[d
         rows += [{**row, "start_loss": before} for row in tried]
     return rows
 
-# %% ../../nbs/06_studies/605_lora_rank.ipynb #e03f73b2
+# %% ../../nbs/06_studies/605_lora_rank.ipynb #31e9c1d4
 def rank_picture(found: dict):
     "Held-out loss over the rank, each with the learning rate that dev chose; and dev loss over the learning rate."
     left, right = panels(2, 3.8, 2.8)
@@ -78,10 +78,9 @@ def rank_picture(found: dict):
                   baseline={"all parameters": full["median"]}, ax=left)
     left.axhspan(full["low"], full["high"], color=PALETTE["baseline"], alpha=0.12, lw=0)
     left.legend()
-    chosen = sorted({row["rank"] for row in adapters})[::2]
-    named = [{**row, "name": f"rank {row['rank']}" if row["rank"] else "all parameters"} for row in found["rows"]
-             if row["rank"] in (*chosen, 0)]
-    banded_curves(named, "rate", "dev_loss", "name", "loss on dev, nats per token", "learning rate", even=True, ax=right)
+    named = [{**row, "name": f"rank {row['rank']}" if row["rank"] else "all parameters"} for row in found["rows"]]
+    banded_curves(named, "rate", "dev_loss", "name", "loss on dev, nats per token", "learning rate", even=True,
+                  ax=right)
     return left.figure
 
 
@@ -91,7 +90,8 @@ def rank_table(found: dict):
     for row in found["rows"]:
         if "test_loss" in row:
             cells.setdefault(row["rank"], []).append(row)
-    return html_table([[rank or "all parameters", f"{rows[0]['trained']:,}", band_text(band(r["test_loss"] for r in rows)),
+    return html_table([[rank or "all parameters", f"{rows[0]['trained']:,}",
+                        band_text(band(r["test_loss"] for r in rows)),
                         ", ".join(f"{row['rate']:g}" for row in rows)] for rank, rows in cells.items()],
                       ["rank", "trained parameters", "held-out loss", "learning rate of each seed"])
 
