@@ -86,10 +86,11 @@ def paths_table(index, pages):
     "The reading paths of the index: time, chapters in order, minutes by the count of `minutes`"
     known, rows = {number(p): p for p in pages}, []
     for name, way in PATHS.items():
-        chapters = [known[int(n)] for n in way.split()] if way[0].isdigit() else []
+        named = [known[int(n)] for n in way.split()] if way[0].isdigit() else []
         shown = " → ".join(link(index, c, f"{number(c)} {c.stem.split('_', 1)[1].replace('_', ' ')}")
-                           for c in chapters) or way
-        rows.append(f"| {name} | {shown} | {sum(map(minutes, chapters)) or ''} |")
+                           for c in named) or way
+        chapters = named or [p for n, p in known.items() if n and n < 900]
+        rows.append(f"| {name} | {shown} | {sum(map(minutes, chapters))} |")
     return "\n".join(["| time | chapters | minutes of reading |", "| --- | --- | --- |", *rows])
 
 
