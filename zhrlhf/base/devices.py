@@ -12,15 +12,19 @@ from .errors import UserError
 
 # %% ../../nbs/10_tools/1007_devices.ipynb #f926fad3
 def pick_device(name: str = "auto") -> torch.device:
-    "The torch device for `auto`, `cpu` or `cuda[:n]`; auto takes a GPU where there is one."
+    """The torch device for `auto`, `cpu`, `cuda[:n]` or `mps` (an Apple GPU); auto takes a CUDA GPU where there is one.
+
+    On mps nothing has been measured, so it must be named."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(f"--device {name}: no such device; say auto, cpu or cuda") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UserError(f"--device {name}: not supported; say auto, cpu or cuda")
+        raise UserError(f"--device {name}: no such device; say auto, cpu, cuda or mps") from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UserError(f"--device {name}: not supported; say auto, cpu, cuda or mps")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError(f"--device {name}: torch finds no Apple GPU here; say --device cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA GPUs; say --device cpu")
     return device

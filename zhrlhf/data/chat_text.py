@@ -59,7 +59,7 @@ def _template_file(path):
         found = json.loads(text) if Path(path).suffix == ".json" else text
     except OSError:
         raise UserError(f"{path}: no such file; a chat template is auto, none or the path of a Jinja file") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(f"{path}: not JSON in UTF-8, or not text; give a file with a Jinja template") from None
     return _one_template(found.get("chat_template") if isinstance(found, dict) else found, path)
 
@@ -269,7 +269,7 @@ def _call(call):
     arguments = function.get("arguments", {})
     try:
         arguments = json.loads(arguments or "{}") if isinstance(arguments, str) else arguments
-    except ValueError:
+    except (ValueError, RecursionError):
         arguments = None
     if not isinstance(arguments, dict):
         raise ChatRefused("a tool call whose arguments are not a JSON object")

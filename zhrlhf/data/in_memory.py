@@ -49,7 +49,7 @@ def _as_row(item, number, text_field):
     try:
         text = json.dumps(row, ensure_ascii=False, allow_nan=False, default=lambda value: value.tolist())
         return json.loads(text.encode("utf-8"))
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"row {number}: cannot be written as JSON ({error})") from None
 
 # %% ../../nbs/02_data/210_in_memory.ipynb #346303b4

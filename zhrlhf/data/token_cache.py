@@ -12,6 +12,7 @@ import hashlib
 import json
 import tempfile
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -190,17 +191,32 @@ def tokenizer_key(tokenizer) -> str:
 OVERTAKEN_ERRORS = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 
 
+def _checksum(path):
+    "The CRC-32 of a file: it notices every damage of up to four neighbouring bytes, and reads two GB per second."
+    found = 0
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            found = zlib.crc32(block, found)
+    return found
+
+
+def _check(meta):
+    "The CRC-32 of what meta.json says, without the check itself."
+    return zlib.crc32(_canonical({name: value for name, value in meta.items() if name != "check"}).encode())
+
+
 def _meta(path, parts):
-    "What meta.json of a complete cache in the folder `path` says."
-    sizes = {name: (path / name).stat().st_size for name in FILES}
-    return {"format": FORMAT, "parts": parts, "sizes": sizes}
+    "What meta.json of a complete cache in the folder `path` says; all files are read for their checksums."
+    sums = {name: [(path / name).stat().st_size, _checksum(path / name)] for name in FILES}
+    return {"format": FORMAT, "parts": parts, "sums": sums}
 
 
 def _opened(path, parts):
     "The rows in the folder `path`, or None if it does not hold a complete cache of these parts."
     try:
         meta = read_json(path / "meta.json")
-        if not (isinstance(meta, dict) and meta.items() >= _meta(path, parts).items()):
+        known = isinstance(meta, dict) and meta.items() >= _meta(path, parts).items()
+        if not known or meta["check"] != _check(meta):
             return None
         rows = TokenRows(path)
         rows.about = meta["about"]
@@ -218,8 +234,8 @@ def _build(path, parts, make, about):
                 raise UserError("no usable example to tokenise; check the data file and the maximal length")
             rows = TokenRows(new)
             rows.about = about()
-            write_json(new / "meta.json", _meta(new, parts) | {"rows": len(rows), "tokens": rows.tokens,
-                                                               "about": rows.about})
+            meta = _meta(new, parts) | {"rows": len(rows), "tokens": rows.tokens, "about": rows.about}
+            write_json(new / "meta.json", meta | {"check": _check(meta)})
     except OSError as error:
         if rows is None or error.errno not in OVERTAKEN_ERRORS:
             raise
@@ -238,7 +254,7 @@ def cached_rows(folder: str | Path, parts: dict, make: Callable[[], Iterable[Exa
     rows = _opened(path, parts)
     if rows is None:
         if exists:
-            warnings.warn(f"{path}: a damaged token cache; the text is tokenised again", stacklevel=2)
+            warnings.warn(f"{path}: a damaged token cache, or an older one; the text is tokenised again", stacklevel=2)
         rows = _build(path, parts, make, about)
         rows.name = path.name  # it was built under a temporary name
     return rows
