@@ -64,6 +64,10 @@ class CorporaSettings:
         for name, value in vars(self).items():
             if isinstance(value, (int, float)) and value < 0:
                 raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 0")
+        for part, least, most in (("prompt", self.min_prompt, self.max_prompt),
+                                  ("answer", self.min_answer, self.max_answer)):
+            if 0 < most < least:
+                raise UserError(f"--min-{part} {least} is above --max-{part} {most}: no record could be kept")
         if self.dev + self.test >= 1:
             raise UserError(f"--dev {self.dev:g} and --test {self.test:g}: together they must leave something to "
                             f"train on")

@@ -84,6 +84,7 @@ import torch.nn.functional as F
 
 from .base.devices import pick_device, to_device
 from .base.errors import run_main
+from .base.runs import run_folders_held
 from .data.batches import IGNORE, Example, collate_groups, collate_pairs, pair_batches
 from .data.records import Record
 from .evals.before_after import StageEvaluation
@@ -181,6 +182,7 @@ def score_policy(answers: HeldOutScore, run) -> None:
     answers(run)
 
 # %% ../nbs/05_rlhf/520_dpo.ipynb #aa1e23ea
+@run_folders_held()
 def train(settings: DPOSettings | None = None, callbacks: tuple = (), free: tuple = (), **given) -> TrainedRun:
     """Runs the stage in `settings.out` and returns the finished run, whose model is saved in its folder `model`.
 

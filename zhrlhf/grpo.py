@@ -56,6 +56,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from .base.errors import run_main
+from .base.runs import run_folders_held
 from .data.account import Account
 from .data.records import Record
 from .evals.before_after import StageEvaluation
@@ -118,6 +119,7 @@ def grpo_experience(model: ActorCritic,  # without a critic
     return RolloutSource(collector, records, settings, ptx_batches(model.actor, tokenizer, settings), account)
 
 # %% ../nbs/05_rlhf/521_grpo.ipynb #1aa994d2
+@run_folders_held()
 def train(settings: GRPOSettings | None = None, callbacks: tuple = (), free: tuple = (), **given) -> TrainedRun:
     """Runs the stage in `settings.out` and returns the finished run.
 

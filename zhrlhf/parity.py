@@ -18,7 +18,7 @@ class ParitySettings:
     JSON per model and precision."""
     model: list[str] = opt(["llama-nano", "gpt2-nano", "pangu-nano", "glm-nano", "chatglm-nano"],
                            "model folders, or named sizes, which are made new")
-    device: str = opt("auto", "auto, cpu or cuda")
+    device: str = opt("auto", "auto, cpu, cuda or mps")
     seed: int = opt(0, "seed of new models' weights")
 
 # %% ../nbs/08_scale/805_parity.ipynb #e035799c

@@ -68,6 +68,7 @@ from collections.abc import Callable, Sequence
 
 from .base.devices import pick_device
 from .base.errors import run_main
+from .base.runs import run_folders_held
 from .data.account import Account
 from .data.records import Record
 from .evals.before_after import StageEvaluation
@@ -171,6 +172,7 @@ def build_ppo(settings: PPOSettings, tokenizer, actor, reference, critic, scorer
     return model, source, make_rl_engine(settings, source, critic=settings.critic_learning_rate)
 
 # %% ../nbs/05_rlhf/516_ppo.ipynb #48737642
+@run_folders_held()
 def train(settings: PPOSettings | None = None, callbacks: tuple = (), free: tuple = (), **given) -> TrainedRun:
     """Runs the stage in `settings.out` and returns the finished run.
 

@@ -39,6 +39,7 @@ import numpy as np
 from torch import nn
 
 from .base.errors import run_main
+from .base.runs import run_folders_held
 from .data.batches import Batches, bucketed_batches, packed_batches, sorted_batches
 from .data.account import Account
 from .data.sources import evaluation_texts, training_texts
@@ -70,7 +71,7 @@ def text_batches(model: nn.Module, tokenizer, settings: PretrainSettings) -> tup
     similar length, with new blanks in every epoch."""
     vary, s = blank_sampler(model, tokenizer, settings.max_length), settings
     layout = [repr(family_of(model).template(tokenizer)), repr(blanks_of(model, tokenizer)), s.dataset_text_field,
-              str(s.eval_data) or s.val_size]
+              bool(s.eval_data) or s.val_size]
 
     def make(account):
         texts = training_texts(s.data, s.eval_data, s.val_size, account, s.dataset_text_field)
@@ -86,6 +87,7 @@ def text_batches(model: nn.Module, tokenizer, settings: PretrainSettings) -> tup
     return bucketed_batches(rows, tokenizer.pad_token_id, *share, vary=vary), account
 
 # %% ../nbs/04_training/409_pretrain.ipynb #3639ae56
+@run_folders_held()
 def train(settings: PretrainSettings | None = None, callbacks: tuple = (), free: tuple = (), **given) -> TrainedRun:
     """Runs the stage in `settings.out` and returns the finished run, whose model is saved in its folder `model`.
 

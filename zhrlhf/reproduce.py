@@ -36,7 +36,7 @@ class ReproduceSettings:
     resume: bool = opt(False, "continue the run in --out: parts that are done are kept, others are tried again")
     seed: int = opt(0, "random seed")
     bf16: bool = opt(False, "weights in bfloat16 for answers and scores, bfloat16 arithmetic in training")
-    device: str = opt("auto", "auto, cpu or cuda")
+    device: str = opt("auto", "auto, cpu, cuda or mps")
 
     def __post_init__(self):
         for name, least in {"steps": 1, "batch_size": 1, "lora_r": 0, "limit": 1}.items():
@@ -72,7 +72,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 from . import clue, reward, sft
 from .base.devices import pick_device
 from .base.errors import run_main
-from .base.files import atomic_folder, read_json, write_bytes, write_json, write_text
+from .base.files import atomic_folder, read_object, write_bytes, write_json, write_text
 from .base.plots import Html, html_table
 from .base.runs import open_run, quiet_libraries, seed_all, versions
 from .data.records import write_records
@@ -306,7 +306,7 @@ def reproduce(settings: ReproduceSettings | None = None, **given) -> dict:
     seed_all(s.seed)
     out = open_run(s.out, s, s.resume, free=REPRODUCE_MAY_CHANGE)
     quiet_libraries()
-    kept = read_json(out / "report.json")["parts"] if (out / "report.json").exists() else {}
+    kept = read_object(out / "report.json", "parts")["parts"] if (out / "report.json").exists() else {}
     models = Path(s.models or os.environ.get("ZHRLHF_MODELS") or "models")
     with rehearsal(s, model) if s.rehearse else nullcontext(Reproduction(s, model, models, s.data)) as run:
         given = {name: value for name, value in asdict(s).items() if value != getattr(ReproduceSettings(), name)}

@@ -54,6 +54,7 @@ from .base.devices import to_device
 from .base.distributed import is_main_process
 from .base.errors import UserError, run_main
 from .base.files import write_json
+from .base.runs import run_folders_held
 from .data.batches import Example
 from .data.records import Record
 from .evals.metrics import calibration, paired_accuracy
@@ -220,6 +221,7 @@ def center_scores(model: nn.Module, tokenizer, demonstrations: list[Example]) ->
     return shift
 
 # %% ../nbs/05_rlhf/504_reward.ipynb #b373c712
+@run_folders_held()
 def train(settings: RewardSettings | None = None, callbacks: tuple = (), free: tuple = (), **given) -> TrainedRun:
     """Runs the stage in `settings.out` and returns the finished run, whose model is saved in its folder `model`.
 

@@ -22,7 +22,7 @@ class TourSettings:
     model: str = opt("", "size to start from, such as glm-tiny; default: llama-tiny, with --quick llama-nano")
     seed: int = opt(0, "random seed of every stage")
     split: str = opt("test", "held-out couplets of the evaluation set: test, or dev while tuning")
-    device: str = opt("auto", "auto, cpu or cuda")
+    device: str = opt("auto", "auto, cpu, cuda or mps")
     resume: bool = opt(False, "continue a stopped tour in --out")
 
 # %% ../nbs/05_rlhf/522_tour.ipynb #077453f8
@@ -44,8 +44,8 @@ import torch
 from . import ppo, pretrain, reward, sft
 from .base.devices import pick_device
 from .base.errors import UserError, printable, run_main
-from .base.files import read_json, write_json, write_text
-from .base.runs import open_run, versions
+from .base.files import read_object, write_json, write_text
+from .base.runs import open_run, run_folders_held, versions
 from .data import couplets
 from .data.batches import sorted_batches
 from .data.records import Answer, Record, write_records
@@ -235,11 +235,12 @@ def timed(out: str | Path, name: str, work: Callable) -> Any:
     "Runs `work()` and adds its seconds to timing.json under `name`; the time of a killed process is not counted."
     path, start = Path(out) / "timing.json", time.perf_counter()
     result = work()
-    seconds = read_json(path) if path.exists() else {}
+    seconds = read_object(path) if path.exists() else {}
     write_json(path, seconds | {name: round(seconds.get(name, 0.0) + time.perf_counter() - start, 1)})
     return result
 
 # %% ../nbs/05_rlhf/522_tour.ipynb #3647106c
+@run_folders_held()
 def run_tour(settings: TourSettings) -> dict:
     "Runs or resumes the tour; returns the report, which is also written as report.json and report.html."
     if settings.split not in ("dev", "test"):
@@ -270,7 +271,7 @@ def stage_evaluation(out: str | Path, name: str, eval_set: EvaluationSet) -> dic
         reference = stage_folder(out, "sft") if name.startswith("ppo") else None
         write_json(path, timed(out, "evaluation",
                                lambda: evaluate_policy(stage_folder(out, name), eval_set, reference)))
-    return read_json(path)
+    return read_object(path)
 
 # %% ../nbs/05_rlhf/522_tour.ipynb #9ae23b82
 def hardware() -> dict:
@@ -294,7 +295,7 @@ def make_report(settings: TourSettings, plan: TourPlan, eval_set: EvaluationSet,
             "answers": [{"upper": p.upper, "human": p.lower,
                          **{name: evaluations[name]["answers"][i] for name in POLICIES}}
                         for i, p in enumerate(eval_set.pairs[:10])],
-            "machine": {"seconds": read_json(Path(settings.out) / "timing.json"), "threads": torch.get_num_threads(),
+            "machine": {"seconds": read_object(Path(settings.out) / "timing.json"), "threads": torch.get_num_threads(),
                         **hardware(), **versions()}}
 
 # %% ../nbs/05_rlhf/522_tour.ipynb #770922f2

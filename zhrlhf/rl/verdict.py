@@ -15,7 +15,7 @@ from statistics import fmean
 
 from ..base.distributed import is_main_process
 from ..base.errors import printable
-from ..base.files import read_json, read_jsonl, write_text
+from ..base.files import read_jsonl, read_object, write_text
 from ..base.plots import Html, curves, figure_uri, html_page, html_table, panels
 from ..data.account import Account
 from .held_out import held_out_curve
@@ -182,7 +182,7 @@ def pattern_table(updates: list[dict]) -> Html | None:
 def report_page(folder: str | Path, report: dict, draw: bool = True) -> str:
     "The page of a run folder, from its files and its `report`, which holds the verdict; `draw`: with its curves."
     folder = Path(folder)
-    rows, options = read_metrics(folder / "metrics.jsonl"), read_json(folder / "config.json")
+    rows, options = read_metrics(folder / "metrics.jsonl"), read_object(folder / "config.json")
     held, samples = (_rows_in(folder / f"{name}.jsonl") for name in ("held_out", "samples"))
     updates, scored = group_by_update(rows), [row for row in held if row.get("score") is not None]
     newest = [row for row in samples if row["update"] == samples[-1]["update"]]

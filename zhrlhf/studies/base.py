@@ -22,7 +22,7 @@ class StudySettings:
     tours: str = opt("", "folder that holds one finished tour for each seed, in folders 0, 1, …; default: their first "
                      "three stages are run in --out, some minutes for each seed")
     quick: bool = opt(False, "a toy model and few steps, some seconds: a test, not a result")
-    device: str = opt("auto", "auto, cpu or cuda")
+    device: str = opt("auto", "auto, cpu, cuda or mps")
 
     def __post_init__(self):
         if not all(word.strip().isdigit() for word in self.seeds.split(",")):
@@ -43,9 +43,9 @@ from typing import Any
 import torch
 
 from .. import reward
-from ..base.files import read_json, write_bytes, write_json
+from ..base.files import read_object, write_bytes, write_json
 from ..base.plots import curves, figure_bytes, panels
-from ..base.runs import open_run, quiet_libraries, seed_all, versions
+from ..base.runs import open_run, quiet_libraries, run_folders_held, seed_all, versions
 from ..data import couplets
 from ..data.sources import couplet_records
 from ..data.tokenizers.characters import character_tokenizer
@@ -190,6 +190,7 @@ def record_study(settings: StudySettings, name: str, rows: list[dict], cpu_secon
     return found
 
 # %% ../../nbs/06_studies/613_study_tools.ipynb #5cd9ccf6
+@run_folders_held()
 def run_study(settings: StudySettings, name: str,
               rows_of_seed: Callable,  # (StartingPoint, folder, quick) -> rows
               draw: Callable,          # result -> figure
@@ -207,7 +208,7 @@ def run_study(settings: StudySettings, name: str,
             start, begun = start_of(settings, seed), time.process_time()
             own = [{"seed": seed, **row} for row in rows_of_seed(start, out / f"seed{seed}", settings.quick)]
             write_json(file, {"rows": own, "cpu_seconds": round(time.process_time() - begun, 1)})
-        found = read_json(file)
+        found = read_object(file, "rows", "cpu_seconds")
         rows, seconds[str(seed)] = rows + found["rows"], found["cpu_seconds"]
     result = record_study(settings, name, rows, seconds, **more)
     write_bytes(out / "picture.png", figure_bytes(draw(result)))

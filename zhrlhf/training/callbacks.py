@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 
 from ..base.distributed import is_main_process, world_size
-from ..base.files import read_json, write_bytes, write_json, write_jsonl
+from ..base.errors import printable
+from ..base.files import read_json, write_bytes, write_json
 
 # %% ../../nbs/04_training/403_callbacks.ipynb #d121954c
 def every(n: int, callback: Callable) -> Callable:
@@ -45,12 +46,39 @@ def evaluate_model(run, measure: Callable) -> dict:
     return measured
 
 # %% ../../nbs/04_training/403_callbacks.ipynb #e365550a
+def _metric_lines(path):
+    "(row, line) of each line of a metrics file; the row is None where the line cannot be read."
+    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        good = isinstance(row, dict) and type(row.get("step")) is int
+        yield (row if good and line.endswith(b"\n") else None), line
+
+# %% ../../nbs/04_training/403_callbacks.ipynb #d77a996a
 class MetricsLog:
-    "A callback that appends one JSON line per step to a file; first it drops the lines of steps after `start`."
+    """A callback that appends one JSON line per step to a file; first it drops the lines of steps after `start`.
+
+    Lines that cannot be read go into a second file, named PATH.damaged, and that is said."""
 
     def __init__(self, path: str | Path, start: int = 0):
-        self.path = Path(path)
-        write_jsonl(self.path, [row for row in read_metrics(self.path) if row["step"] <= start])
+        self.path, lines = Path(path), list(_metric_lines(Path(path)))
+        damaged = [line for row, line in lines if row is None]
+        if damaged:
+            aside = Path(f"{path}.damaged")
+            write_bytes(aside, (aside.read_bytes() if aside.exists() else b"") + b"".join(damaged))
+            print(printable(f"{path}: {len(damaged)} lines cannot be read; they are kept in {aside.name}"),
+                  file=sys.stderr)
+        kept = [(row, line) for row, line in lines if row and row["step"] <= start]
+        if lines and not start:
+            write_bytes(f"{path}.old", b"".join(line for _, line in lines))
+            print(printable(f"{path}: no checkpoint to go on from, so the run begins at step 1 again; the metrics so "
+                            f"far are kept in {self.path.name}.old"), file=sys.stderr)
+        write_bytes(self.path, b"".join(line for _, line in kept))
+        missing = start - len({row["step"] for row, _ in kept})
+        if missing:
+            print(printable(f"{path}: the metrics of {missing} of the first {start} steps are lost"), file=sys.stderr)
 
     def __call__(self, run):
         with self.path.open("a", encoding="utf-8") as file:
@@ -58,15 +86,8 @@ class MetricsLog:
 
 
 def read_metrics(path: str | Path) -> list[dict]:
-    "The rows of a metrics file, without a last line that a kill has cut off."
-    path = Path(path)
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+    "The rows of a metrics file; lines that cannot be read, such as a last one that a kill has cut off, are left out."
+    return [row for row, _ in _metric_lines(Path(path)) if row is not None]
 
 # %% ../../nbs/04_training/403_callbacks.ipynb #503c082a
 class TensorBoard:
@@ -92,7 +113,9 @@ class Wandb:
         import wandb
         folder = Path(folder).resolve()
         known = folder / "wandb.json"
-        run_id = read_json(known)["id"] if known.exists() else secrets.token_hex(8)
+        kept = read_json(known) if known.exists() else {}
+        run_id = kept.get("id") if isinstance(kept, dict) else None
+        run_id = run_id if isinstance(run_id, str) else secrets.token_hex(8)  # a new curve rather than no run
         write_json(known, {"id": run_id})
         self.sink = wandb.init(project="zhrlhf", name=folder.name, dir=str(folder), resume="allow", id=run_id)
 

@@ -48,6 +48,8 @@ def read_deepspeed_config(name: str) -> dict:
                         f"{', '.join(shipped_configs())}") from None
     except hjson.HjsonDecodeError as error:
         raise UserError(f"{name}, line {error.lineno}: not JSON ({error.msg})") from None
+    except RecursionError:
+        raise UserError(f"{name}: nested too deeply to be a config of DeepSpeed") from None
     if not isinstance(config, dict) or not isinstance(config.get("zero_optimization", {}), dict):
         raise UserError(f"{name}: a JSON object with zero_optimization is needed")
     given = [key for key in LOOP_OWNED if _without_auto(config.get(key, {}))]

@@ -6,14 +6,14 @@
 __all__ = ['weight_groups', 'clip_gradients', 'make_schedule', 'save_tensors', 'ResumableEngine', 'TorchEngine']
 
 # %% ../../nbs/04_training/402_engine.ipynb #8de05afa
-import io
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from ..base.errors import UserError
-from ..base.files import write_bytes
+from ..base.files import atomic_file, write_json
 
 # %% ../../nbs/04_training/402_engine.ipynb #1fe84f1d
 def weight_groups(networks: dict[str, torch.nn.Module], lr: float | dict[str, float],
@@ -54,13 +54,39 @@ def make_schedule(optimizer: torch.optim.Optimizer, schedule: str | Callable, wa
     return get_scheduler(schedule, optimizer, num_warmup_steps=warmup_steps, num_training_steps=steps)
 
 # %% ../../nbs/04_training/402_engine.ipynb #637ef3df
+class _Hashed:
+    "A file to write to that hashes what passes through, so that nothing is read again for its checksum."
+
+    def __init__(self, file):
+        self.file, self.digest, self.size, self.error = file, hashlib.sha256(), 0, None
+
+    def write(self, data) -> int:
+        self.digest.update(data)
+        self.size += len(data)
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
 def save_tensors(path: str | Path, state: dict) -> None:
-    "torch.save with a file that is flushed to the disk, and with a clear error when the disk is full."
-    buffer = io.BytesIO()  # torch's own message about a full disk does not say so
-    torch.save(state, buffer)
-    write_bytes(path, buffer.getbuffer())
+    """torch.save as a stream into a file that appears when it is complete, with a clear error when the disk is full.
 
+    Size and SHA-256 of what was written go into a second file, named PATH.sha256."""
+    path = Path(path)
+    with atomic_file(path) as file:
+        stream = _Hashed(file)
+        try:
+            torch.save(state, stream)
+        except Exception as error:  # torch's own message about a full disk does not say so
+            raise stream.error or error from None
+    write_json(f"{path}.sha256", [stream.size, stream.digest.hexdigest()])
 
+# %% ../../nbs/04_training/402_engine.ipynb #00be4426
 class ResumableEngine:
     "The half of an engine that a resume needs: it saves and loads trained weights, optimizer and schedule."
 

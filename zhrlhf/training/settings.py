@@ -56,6 +56,8 @@ class FolderSettings(CheckedSettings):
     "Where a run writes, how often it saves and draws, and whether it resumes."
     out: str = opt("", "run folder to write; must be empty or new unless --resume")
     resume: bool = opt(False, "go on where a stopped run in --out left off")
+    accept_changed_inputs: bool = opt(False, "resume although data, models or a reward function are not those that the "
+                                      "run began with")
     save_steps: int = opt(200, "write a checkpoint every N steps, which is what --resume goes on from; 0: never")
     save_total_limit: int = opt(2, "how many checkpoints are kept")
     plot_steps: int = opt(100, "draw loss.png (RL: dashboard.png, too) in the run folder every N steps and at "
@@ -74,7 +76,7 @@ class FolderSettings(CheckedSettings):
     def run_options(self) -> dict:
         "How often a run saves, draws and reports, as keyword arguments of `fit_in_folder`."
         return {"save_steps": self.save_steps, "keep": self.save_total_limit, "plot_steps": self.plot_steps,
-                "report_to": self.report_to}
+                "report_to": self.report_to, "accept_changed": self.accept_changed_inputs}
 
 # %% ../../nbs/04_training/411_training_settings.ipynb #155caaf4
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class RunSettings(OptimizerSettings):
     deepspeed: str = opt("", "zero0, zero1, zero2, zero3, zero2_offload, zero3_offload, or a JSON file; needed under "
                          "a launcher")
     local_rank: int = opt(-1, "set by the launcher")
-    device: str = opt("auto", "auto, cpu or cuda")
+    device: str = opt("auto", "auto, cpu, cuda or mps")
 
 # %% ../../nbs/04_training/411_training_settings.ipynb #7965448e
 @dataclass(frozen=True)
@@ -194,7 +196,12 @@ class TrainingSettings(DataSettings):
 
     def step_count(self, batches) -> int:
         "The number of optimizer steps for a data set."
-        return self.max_steps if self.max_steps > 0 else max(1, math.ceil(self.num_train_epochs * batches.per_epoch))
+        steps = self.max_steps if self.max_steps > 0 else self.num_train_epochs * batches.per_epoch
+        if steps > 1e12:
+            option = "--max-steps" if self.max_steps > 0 else "--num-train-epochs"
+            raise UserError(f"{option}: {steps:.0e} steps would never end; say fewer")
+        return max(1, math.ceil(steps))
+
 
 # %% ../../nbs/04_training/411_training_settings.ipynb #a600ac10
 @dataclass(frozen=True)
@@ -236,7 +243,7 @@ class DecodingSettings(CheckedSettings):
                               "1: all")
     seed: int = opt(0, "random seed")
     bf16: bool = opt(False, "weights in bfloat16, half the memory")
-    device: str = opt("auto", "auto, cpu or cuda")
+    device: str = opt("auto", "auto, cpu, cuda or mps")
     choices = {"preset": ("classic", "greedy", "sampling")}
 
     def __post_init__(self):

@@ -4,12 +4,15 @@
 
 # %% auto #0
 __all__ = ['RESUME_MAY_CHANGE', 'open_stage', 'close_stage', 'prepare_model', 'make_engine', 'stage_tokenizer', 'tokenized_rows',
-           'render_example', 'layout_name', 'held_out_cure', 'print_dataset_summary', 'run_training', 'save_trained']
+           'render_example', 'layout_name', 'held_out_cure', 'print_dataset_summary', 'warmup_note', 'run_training',
+           'save_trained']
 
 # %% ../../nbs/04_training/405_stage.ipynb #16da0995
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
@@ -23,7 +26,7 @@ from ..base.devices import pick_device
 from ..base.distributed import broadcast_object, is_main_process, launched_processes, main_process_first, rank
 from ..base.errors import UserError, printable
 from ..base.files import write_json
-from ..base.runs import open_run, quiet_libraries, reuse_freed_memory, seed_all
+from ..base.runs import changed_inputs, check_inputs, open_run, quiet_libraries, reuse_freed_memory, seed_all
 from ..data.account import Account, account_dict, account_from, account_lines
 from ..data.batches import IGNORE, Batches, Example
 from ..data.prompts import plain_text, special_ids
@@ -35,10 +38,11 @@ from ..models.lora import add_lora, has_lora, is_adapter, merged_state, save_ada
 from ..models.own_logits import known_positions
 from ..models.registry import family_of, freeze
 from .callbacks import evaluate_model, evaluation, every
-from .checkpointing import finished_report, fit_in_folder
+from .checkpointing import check_finished, finished_report, fit_in_folder, write_finished_manifest
 from .deepspeed_engine import (DeepSpeedEngine, gathered, join_process_group, read_deepspeed_config,
                                               shard_new_models)
 from .engine import TorchEngine
+from .inputs import run_inputs
 from .loop import Run
 from .settings import (DataSettings, FolderSettings, LoraSettings, RowSettings, RunSettings,
                                       TrainingSettings)
@@ -46,9 +50,19 @@ from .trained import TrainedRun, call_settings, input_names, store_inputs
 
 # %% ../../nbs/04_training/405_stage.ipynb #0c7abc47
 # options that may change when a run is resumed
-RESUME_MAY_CHANGE = ("device", "local_rank", "save_steps", "save_total_limit", "plot_steps", "report_to", "token_cache")
+RESUME_MAY_CHANGE = ("device", "local_rank", "save_steps", "save_total_limit", "plot_steps", "report_to",
+                     "token_cache")
 
 
+def _note_finished(folder, settings, in_memory):
+    "Says which inputs of a finished run hold another content now; those that are gone are not needed any more."
+    with suppress(UserError):
+        if changed := changed_inputs(folder, run_inputs(settings, without=in_memory)):
+            print(printable(f"{folder}: finished already, nothing is trained; {', '.join(changed)} held another "
+                            f"content when it was trained"), file=sys.stderr)
+
+
+# %% ../../nbs/04_training/405_stage.ipynb #a3de9517
 def open_stage(settings_class: type, settings: FolderSettings | None, given: dict, free: tuple = (),
                text_field: str = "prompt") -> tuple[FolderSettings, Path, TrainedRun | None]:
     """Joins the processes, opens the run folder, writes what is in memory into it, and seeds everything; returns
@@ -68,19 +82,28 @@ def open_stage(settings_class: type, settings: FolderSettings | None, given: dic
     quiet_libraries()
     reuse_freed_memory()
     settings, contents = input_names(settings)
+    in_memory = {Path(where).stem: where for where in contents}  # recorded by their places in the run folder
+    if settings.resume and finished_report(settings.out) and not os.access(settings.out, os.W_OK):
+        return settings, Path(settings.out), TrainedRun(settings.out)  # a finished run that may only be read
     if is_main_process():
-        in_memory = {Path(where).stem: where for where in contents}  # recorded by their places in the run folder
-        open_run(settings.out, replace(settings, **in_memory), settings.resume, free=(*RESUME_MAY_CHANGE, *free))
+        open_run(settings.out, replace(settings, **in_memory), settings.resume, free=(*RESUME_MAY_CHANGE, *free),
+                 inputs=lambda: None if finished_report(settings.out) else run_inputs(settings, without=in_memory))
+        if not check_finished(settings.out):
+            check_inputs(Path(settings.out), run_inputs(settings, without=in_memory), settings.accept_changed_inputs)
     broadcast_object()
     store_inputs(settings.out, contents, text_field)
     seed_all(settings.seed)
-    return settings, Path(settings.out), TrainedRun(settings.out) if finished_report(settings.out) else None
+    done = TrainedRun(settings.out) if finished_report(settings.out) else None
+    if done and is_main_process():
+        _note_finished(done.folder, settings, in_memory)
+    return settings, Path(settings.out), done
 
 # %% ../../nbs/04_training/405_stage.ipynb #385f73a1
 def close_stage(folder: str | Path, report: dict, accounts: Sequence[Account] = ()) -> TrainedRun:
     """Marks a stage as finished: its report, with the accounts of its rows, is the last file it writes, and the
     checkpoints are no longer needed."""
     if is_main_process():
+        write_finished_manifest(folder)
         data = {"data": [account_dict(account) for account in accounts]} if accounts else {}
         write_json(Path(folder) / "report.json", report | data)
         shutil.rmtree(Path(folder) / "checkpoints", ignore_errors=True)
@@ -220,6 +243,15 @@ def print_dataset_summary(account: Account, tokenizer, rows: Sequence, stage: st
     print(printable("\n".join(lines)), file=sys.stderr, flush=True)
 
 # %% ../../nbs/04_training/405_stage.ipynb #cc23b249
+def warmup_note(settings: TrainingSettings, steps: int) -> str:
+    "What must be said of a warm-up that is not shorter than the run; else an empty string."
+    warmup = settings.schedule(steps)["warmup_steps"]
+    if settings.lr_scheduler_type == "constant" or not 0 < steps <= warmup:
+        return ""
+    return (f"--warmup-steps {warmup}: not shorter than the run of {steps} steps, so the learning rate never reaches "
+            f"{settings.learning_rate:g}")
+
+
 def run_training(settings: TrainingSettings, folder: Path, model: nn.Module,
                  batches: Batches,  # lists of micro-batches, one list for each step
                  loss_fn: Callable,  # (model, batch) to (summed loss, measures to log)
@@ -230,6 +262,8 @@ def run_training(settings: TrainingSettings, folder: Path, model: nn.Module,
     """Trains on a data set in a run folder and evaluates every `eval_steps`; returns the finished run, and what
     `measure(model)` returns at its end."""
     steps = settings.step_count(batches)
+    if is_main_process() and (note := warmup_note(settings, steps)):
+        print(note, file=sys.stderr)
     engine = make_engine(settings, model, **settings.schedule(steps))
     run = fit_in_folder(folder, model, batches, loss_fn, engine, steps,
                         [every(settings.eval_steps, evaluation(measure)), *callbacks], shown=shown,
@@ -238,7 +272,7 @@ def run_training(settings: TrainingSettings, folder: Path, model: nn.Module,
     last = {name.removeprefix("eval/"): value for name, value in run.metrics.items() if name.startswith("eval/")}
     return run, last or evaluate_model(run, measure)
 
-
+# %% ../../nbs/04_training/405_stage.ipynb #f7adba6e
 def save_trained(folder: Path, model: nn.Module, tokenizer, name: str = "model", adapter: str = "adapter") -> None:
     """Writes the weights of a trained model, gathered and merged, into the folder `name` of a run, and the adapters
     alone into its folder `adapter`."""

@@ -25,7 +25,7 @@ from torch import nn
 from ..base.devices import pick_device
 from ..base.distributed import broadcast_object, is_main_process
 from ..base.errors import UserError
-from ..base.files import read_json, write_json, write_jsonl
+from ..base.files import read_json, read_object, write_json, write_jsonl
 from ..base.plots import Html
 from ..base.settings import ALIASES
 from ..base.runs import BEFORE_BEGIN
@@ -42,7 +42,7 @@ def open_part(folder: Path, name: str) -> nn.Module:
     path = folder / name
     if not (path / "config.json").is_file():
         raise UserError(f"{folder}: has no model {name}")
-    kinds = read_json(path / "config.json").get("architectures") or ()
+    kinds = read_object(path / "config.json").get("architectures") or ()
     scores = any(kind.endswith("SequenceClassification") for kind in kinds)
     return (load_reward_model if scores else load_model)(path).to(pick_device("auto")).eval()
 
@@ -61,8 +61,8 @@ class TrainedRun:
         if not (self.folder / "report.json").is_file():
             raise UserError(f"{folder}: not a finished run (no report.json); finish it with --resume, or name another "
                             f"folder")
-        self.report: dict = read_json(self.folder / "report.json")
-        self.settings: dict = read_json(self.folder / "config.json")
+        self.report: dict = read_object(self.folder / "report.json")
+        self.settings: dict = read_object(self.folder / "config.json")
 
     @property
     def metrics(self):
