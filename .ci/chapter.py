@@ -16,7 +16,7 @@ LOOKED_UP = {9: "an issue of its own replaces its inside", 10: "tools that other
 # Chapters that are looked up: options, file forms, and the machinery of a command
 REFERENCE = set("""in_memory rhyme_book row_files messages forms chat_text lengths account sources json_rows
     checkpoints conversion hub registry examples tokenizer_folder opening scorers folder_checks
-    training_settings trained rl_settings collector samples run tour_report
+    training_settings trained inputs rl_settings collector samples run tour_report
     loaders runner report evaluation_settings evaluation workloads machine doctor bench_settings study_tools""".split())
 # Subjects without a formula, and without anything to draw
 NO_FORMULA = {"results", "ten_lines"}

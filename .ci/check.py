@@ -26,7 +26,7 @@ CELL_LINES, COLUMNS, MODULE_LINES = 40, 120, 420
 LAYERS = ("base", "data", "models", "families", "training", "evals", "rl", "planning", "corpus", "commands", "studies",
           "testing")
 STAGES = {"pretrain", "sft", "reward", "ppo", "grpo", "dpo"}  # none imports another
-OPEN_TRAINING = {"training.stage", "training.trained"}  # the rest of training imports base and training only
+OPEN_TRAINING = {"training.stage", "training.trained", "training.inputs"}  # the rest of training imports base and training only
 WING = "09_corpora"                  # only moved so far; an issue of its own replaces its inside
 # Names that several modules may define, and why.
 SHARED_NAMES = {"main": "the command line of every command", "train": "the entry point of every stage",

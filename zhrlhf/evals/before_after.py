@@ -23,7 +23,7 @@ from torch import nn
 
 from ..base.distributed import broadcast_object, is_main_process
 from ..base.errors import UserError, printable
-from ..base.files import read_json
+from ..base.files import read_object
 from .compare import paired_changes
 from .evaluation import as_list, fingerprint_of, plan_jobs, run_evaluation
 from .report import read_run
@@ -80,8 +80,9 @@ def drop_other(folder: Path, model: nn.Module, when: str) -> None:
     """Removes what was measured after training if it is of other weights: a run that was killed there has trained its
     last steps again, which a GPU need not do bit for bit."""
     facts = folder / "facts.json"
-    if when == "after" and facts.exists() and read_json(facts)["model"]["fingerprint"] != fingerprint_of(model):
-        shutil.rmtree(folder)
+    if when == "after" and facts.exists():
+        if read_object(facts, "model")["model"].get("fingerprint") != fingerprint_of(model):
+            shutil.rmtree(folder)
 
 # %% ../../nbs/07_evaluation/719_before_after.ipynb #003ba061
 def stage_changes(folder: str | Path) -> list[dict]:

@@ -23,7 +23,7 @@ from itertools import groupby
 import numpy as np
 
 from ..base.errors import UserError
-from ..base.files import read_json
+from ..base.files import read_object
 from .metrics import (SCORES, ItemScore, above_chance, assign_candidates, auc, batch_calibrated, bootstrap,
                                   cmrc_scores, compared_by, macro_f1, majority, share_interval, standard_error)
 from .spelling import is_blind, item_score, unread_choices, unread_note
@@ -276,7 +276,7 @@ def log_lines(path: str | Path) -> list[tuple[bytes, dict]]:
     for line in Path(path).read_bytes().split(b"\n")[:-1]:
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
         if not isinstance(row, dict):
             break
@@ -292,7 +292,8 @@ def read_run(folder: str | Path) -> EvaluationRun:
     for name in ("facts.json", "samples.jsonl"):
         if not (folder / name).is_file():
             raise UserError(f"{folder}: no {name} here; name the --out folder of python -m zhrlhf.clue")
-    facts, rows = read_json(folder / "facts.json"), [row for _, row in log_lines(folder / "samples.jsonl")]
+    facts = read_object(folder / "facts.json", "model", "parts")
+    rows = [row for _, row in log_lines(folder / "samples.jsonl")]
     if len(rows) != sum(job["n"] for job in facts["parts"]):
         raise UserError(f"{folder}: not finished; continue it with --resume")
     return EvaluationRun(folder.name, results_of(facts, rows), rows)

@@ -49,7 +49,7 @@ class ClueSettings:
     out: str = opt("", "folder to write; must be empty or new unless --resume")
     resume: bool = opt(False, "continue the run that stopped in --out")
     bf16: bool = opt(False, "weights in bfloat16, half the memory")
-    device: str = opt("auto", "auto, cpu or cuda")
+    device: str = opt("auto", "auto, cpu, cuda or mps")
 
     def __post_init__(self):
         at_least(self, seeds=1, limit=1, max_length=16, max_new_tokens=1, batch_tokens=0, chunk=1)

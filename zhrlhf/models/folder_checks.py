@@ -6,7 +6,7 @@
 __all__ = ['SIZE_LIMITS', 'MOST_PARAMETERS', 'VOCABULARY_FILES', 'LICENCE_FILES', 'SETTING_FILES', 'COPIED_FILES', 'NOT_COPIED',
            'TOKENIZER_PROBES', 'SizeLimit', 'check_sizes', 'rough_parameters', 'check_model_type',
            'read_generation_config', 'read_config', 'vocabulary_files', 'copy_companions', 'check_same_tokenizer',
-           'note_missing_tokenizer']
+           'note_missing_tokenizer', 'role_notes']
 
 # %% ../../nbs/03_models/318_folder_checks.ipynb #8989294b
 import json
@@ -174,3 +174,14 @@ def note_missing_tokenizer(folder: str | Path) -> None:
     if not vocabulary_files(folder):
         print(f"{folder}: no tokenizer here, so the new folder has none either; put the tokenizer's files beside "
               f"the weights before you use it", file=sys.stderr)
+
+# %% ../../nbs/03_models/318_folder_checks.ipynb #85ac4bd1
+def role_notes(folder: str | Path, tokenizer) -> list[str]:
+    "What is said of a folder whose tokenizer.json has special tokens, but which does not say what they are for."
+    told = any((Path(folder) / name).is_file() for name in ("tokenizer_config.json", "special_tokens_map.json"))
+    free = set(getattr(tokenizer, "added_tokens_encoder", ())) - set(tokenizer.all_special_tokens)
+    if told or not free:
+        return []
+    some = ", ".join(sorted(free)[:4])
+    return [f"tokenizer_config.json is missing, so {len(free)} special tokens have no role: {some}; fetch the file, or "
+            f"rows are written without them"]

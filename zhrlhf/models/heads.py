@@ -140,7 +140,8 @@ def mean_cross_entropy(model: PreTrainedModel, batches: list[dict[str, torch.Ten
         for n in range(-(-len(batches) // world_size())):  # as many passes on every process; an extra is not counted
             batch = to_device((own[n:] or batches)[0], device)
             loss = float(lm_loss(model, batch)[0])
-            sums += Counter(loss=loss, weight=batch["weight"]) if n < len(own) else Counter()
+            for name, value in (("loss", loss), ("weight", batch["weight"])) if n < len(own) else ():
+                sums[name] += value  # adding two Counters would drop a sum that is NaN
     sums = all_reduce_sum(sums)
     if not sums["weight"]:
         raise UserError("the held-out data holds no token to predict; give longer texts")

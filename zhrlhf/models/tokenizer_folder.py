@@ -21,6 +21,7 @@ from transformers import AutoConfig, AutoTokenizer, BertTokenizer, PreTrainedTok
 from ..base.errors import UserError
 from ..base.files import read_json, write_json
 from ..data.prompts import decode, encode, special_texts
+from .folder_checks import role_notes
 from .conversion import native_config, native_of
 
 # %% ../../nbs/03_models/314_tokenizer_folder.ipynb #c957d52a
@@ -371,7 +372,7 @@ def text_notes(tokenizer) -> list[str]:
                      f"{back[changed[0]]!r}")
     return notes
 
-
+# %% ../../nbs/03_models/314_tokenizer_folder.ipynb #8e9802eb
 PAD_NAMES = ("[PAD]", "<pad>", "<|pad|>", "<|endoftext|>", "</s>", "<unk>")
 
 
@@ -398,6 +399,7 @@ def _opened(folder, fields):
     check_fit(folder, tokenizer, fields)
     set_pad(tokenizer)
     tokenizer.folder_notes = [f"built by its files, not by the library's class: {wrong}"] if wrong else []
+    tokenizer.folder_notes += role_notes(folder, tokenizer)
     tokenizer.folder_notes += text_notes(tokenizer)
     return tokenizer
 

@@ -25,7 +25,7 @@ class WorkloadModelSettings:
     heads: int = opt(4, "attention heads of a new model")
     preset: str = opt("", "a new model of a named size, such as pangu-2.6B, instead; as a language model only")
     dtype: str = opt("float32", "float32 or bfloat16; in training, float32 weights whose matrices are multiplied in it")
-    device: str = opt("auto", "auto, cpu or cuda")
+    device: str = opt("auto", "auto, cpu, cuda or mps")
     threads: int = opt(1, "threads of torch")
     seed: int = opt(0, "seed of weights, rows and their order")
 
