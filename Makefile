@@ -1,5 +1,6 @@
-# make tour | test | test-all | notebooks | lab | real : each sets everything up first; a second run does not install again.
+# make tour | test | test-all | resolve | notebooks | lab | real : each sets everything up first; a second run does not install again.
 # test-all also runs the cells marked `#| long`, and records its result in nbs/results/test-all.json.
+# resolve asks the package index whether the constraints have a solution on the newer Pythons; it installs nothing.
 # Python 3.11 is tried first; PYTHON=… names another interpreter (3.11 or newer).
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -8,7 +9,7 @@ OUT ?= runs/tour
 # torch comes by pip, which alone knows local wheels; the rest by uv, which is ten times faster,
 # or by pip where uv gets no answer.
 export PYTHONUTF8 = 1
-.PHONY: tour test test-all notebooks lab real setup sync
+.PHONY: tour test test-all resolve notebooks lab real setup sync
 .DEFAULT_GOAL := tour
 
 setup: .venv/.installed
@@ -26,7 +27,12 @@ tour: setup
 test: setup
 	$(BIN)/python .ci/check.py
 
-test-all: setup
+resolve: setup
+	@set -e; for v in 3.12 3.13; do \
+	  $(BIN)/uv pip compile -q --system-certs --python-version $$v -c constraints.txt --extra dev setup.py > /dev/null; \
+	  echo "Python $$v: all packages have versions"; done
+
+test-all: setup resolve
 	$(BIN)/python .ci/check.py --all
 
 # a real small model in every stage, from the package index; not part of test
