@@ -177,7 +177,7 @@ def run_folders_held() -> Iterator[None]:
     try:
         yield
     finally:
-        for lock in _BLOCK.get():
+        for lock in set(_BLOCK.get()):
             os.close(_HELD.pop(lock)[0])
         _BLOCK.reset(own)
 
