@@ -200,7 +200,7 @@ def check_inputs(out: Path, now: dict[str, str], accept: bool = False) -> None:
               file=sys.stderr)
     if changed:
         print(printable(f"{out}: goes on with another content of {', '.join(changed)}"), file=sys.stderr)
-    if changed or not path.exists():
+    if changed or now and not path.exists():
         write_json(path, now)
 
 # %% ../../nbs/10_tools/1004_runs.ipynb #0bf3975c
@@ -237,7 +237,9 @@ def open_run(out: str | Path, settings, resume: bool = False, free: Collection[s
                 check_inputs(out, keys, getattr(settings, "accept_changed_inputs", False))
         else:
             write_json(out / "config.json", now)
-            write_json(out / "inputs.json", keys or {})
+            (out / "inputs.json").unlink(missing_ok=True)  # of a start that failed before the first step
+            if keys:
+                write_json(out / "inputs.json", keys)
         write_json(out / "versions.json", versions())
         for folder in (out, out / "tokens"):
             remove_leftovers(folder)
