@@ -292,7 +292,7 @@ def read_run(folder: str | Path) -> EvaluationRun:
     for name in ("facts.json", "samples.jsonl"):
         if not (folder / name).is_file():
             raise UserError(f"{folder}: no {name} here; name the --out folder of python -m zhrlhf.clue")
-    facts = read_object(folder / "facts.json", "model", "parts")
+    facts = read_object(folder / "facts.json", "parts")
     rows = [row for _, row in log_lines(folder / "samples.jsonl")]
     if len(rows) != sum(job["n"] for job in facts["parts"]):
         raise UserError(f"{folder}: not finished; continue it with --resume")
