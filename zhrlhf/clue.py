@@ -48,7 +48,7 @@ import sys
 from torch import nn
 
 from .base.devices import pick_device
-from .base.runs import open_run
+from .base.runs import open_run, run_folders_held
 from .evals.compare import side_by_side
 from .evals.evaluation import plan_jobs, run_evaluation
 from .evals.exams import exam_note
@@ -112,6 +112,7 @@ def print_table(words: list[str]) -> None:
     print(printable(side_by_side([read_run(name) for name in names], form)), end="")
 
 # %% ../nbs/07_evaluation/714_clue.ipynb #ecd9650d
+@run_folders_held()
 def main(argv: list | None = None) -> None:
     "The command line of `clue`: an evaluation, or one of the commands `table` and `show`."
     words = [str(word) for word in (sys.argv[1:] if argv is None else argv)]

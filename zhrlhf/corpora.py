@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from .base.errors import UserError, printable, run_main
 from .base.files import read_json, write_json
-from .base.runs import open_run
+from .base.runs import open_run, run_folders_held
 from .base.settings import opt, parse
 from .corpus.cleaning import SPLITS
 from .corpus.folding import ORDERED, Task, meet, offers, parse_chunk, sample_cut, write_bucket
@@ -319,6 +319,7 @@ def available():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@run_folders_held()
 def prepare(settings):
     "Raw corpora in `settings.raw` become record files and a report in `settings.out`; returns the report."
     jobs, passed = found_jobs(settings)

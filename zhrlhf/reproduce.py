@@ -74,7 +74,7 @@ from .base.devices import pick_device
 from .base.errors import run_main
 from .base.files import atomic_folder, read_object, write_bytes, write_json, write_text
 from .base.plots import Html, html_table
-from .base.runs import open_run, quiet_libraries, seed_all, versions
+from .base.runs import open_run, quiet_libraries, run_folders_held, seed_all, versions
 from .data.records import write_records
 from .data.sources import open_records
 from .data.tokenizers.sentencepiece import tiny_piece_file
@@ -292,6 +292,7 @@ REPRODUCE_MAY_CHANGE = ("device", "models", "source", "data", "steps", "batch_si
                         "tasks", "clue_data", "limit", "bf16")  # on resume; a part that is done keeps its own
 
 
+@run_folders_held()
 def reproduce(settings: ReproduceSettings | None = None, **given) -> dict:
     """Runs the kit and returns the report, which is also in `out`/report.json.
 

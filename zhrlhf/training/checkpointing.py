@@ -217,8 +217,8 @@ def check_finished(folder: str | Path) -> bool:
     there is a checkpoint to make them again from; else an error."""
     done, saved = finished_report(folder) is not None, list_checkpoints(Path(folder) / "checkpoints")
     if not done and not saved and (Path(folder) / "manifest.json").exists():
-        raise UserError(f"{folder}: this run is finished, but report.json is missing; put it back, or train again in "
-                        f"another --out")
+        print(printable(f"{folder}: models of a finished run are here, but neither its report.json nor a checkpoint; "
+                        f"it is trained again from the first step"), file=sys.stderr)
     fault = finished_fault(folder) if done else ""
     if not fault:
         return True
