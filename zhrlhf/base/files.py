@@ -186,7 +186,7 @@ def read_json(path: str | Path):
 
 
 def read_object(path: str | Path, *needed: str) -> dict:
-    "The JSON object that the file `path` holds; `UserError` for another value, or if one of the `needed` fields lacks"
+    "The JSON object that the file `path` holds; `UserError` for another value, or if a `needed` field is missing"
     value = read_json(path)
     if not isinstance(value, dict):
         raise UserError(f"{path}: a JSON object {{…}} is needed, found {type(value).__name__}; put the file back")
