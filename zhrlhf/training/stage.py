@@ -24,7 +24,7 @@ from torch import nn
 
 from ..base.devices import pick_device
 from ..base.distributed import broadcast_object, is_main_process, launched_processes, main_process_first, rank
-from ..base.errors import UserError, printable
+from ..base.errors import UserError, in_main_process, printable
 from ..base.files import write_json
 from ..base.runs import changed_inputs, check_inputs, open_run, quiet_libraries, reuse_freed_memory, seed_all
 from ..data.account import Account, account_dict, account_from, account_lines
@@ -85,12 +85,13 @@ def open_stage(settings_class: type, settings: FolderSettings | None, given: dic
     in_memory = {Path(where).stem: where for where in contents}  # recorded by their places in the run folder
     if settings.resume and finished_report(settings.out) and not os.access(settings.out, os.W_OK):
         return settings, Path(settings.out), TrainedRun(settings.out)  # a finished run that may only be read
-    if is_main_process():
+
+    def open_folder():
         open_run(settings.out, replace(settings, **in_memory), settings.resume, free=(*RESUME_MAY_CHANGE, *free),
                  inputs=lambda: None if finished_report(settings.out) else run_inputs(settings, without=in_memory))
         if not check_finished(settings.out):
             check_inputs(Path(settings.out), run_inputs(settings, without=in_memory), settings.accept_changed_inputs)
-    broadcast_object()
+    in_main_process(open_folder)
     store_inputs(settings.out, contents, text_field)
     seed_all(settings.seed)
     done = TrainedRun(settings.out) if finished_report(settings.out) else None
