@@ -17,7 +17,8 @@ LOOKED_UP = {9: "an issue of its own replaces its inside", 10: "tools that other
 REFERENCE = set("""in_memory rhyme_book row_files messages forms chat_text lengths account sources json_rows
     checkpoints conversion hub registry examples tokenizer_folder opening scorers folder_checks
     training_settings trained inputs rl_settings collector samples run tour_report
-    loaders runner report evaluation_settings evaluation workloads machine doctor bench_settings study_tools""".split())
+    loaders runner report evaluation_settings evaluation workloads machine doctor bench_settings study_tools
+    launch_lines recipe_list memory_advice memory published_rows memory_check memory_count""".split())
 # Subjects without a formula, and without anything to draw
 NO_FORMULA = {"results", "ten_lines"}
 NO_PICTURE = {"records"}

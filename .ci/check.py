@@ -425,7 +425,7 @@ def _options(root):
 
     def of(name):
         return fields.get(name, set()).union(*(of(base) for base in bases.get(name, ())))
-    general = {"help", "config", "resume_from_checkpoint"}
+    general = {"help", "config", "resume_from_checkpoint", "recipe", "hardware"}
     return {command: general.union(*map(of, classes)) for command, classes in owners.items() if classes}
 
 

@@ -258,7 +258,8 @@ def ppo_speed(settings: SpeedSettings, model: torch.nn.Module, tokenizer) -> dic
     freeze(critic.to(model.device), settings.freeze)
     source = ppo_experience(ActorCritic(model, critic), deepcopy(model), even_share, tokenizer, records, s)
     engine = make_engine(s, source.collector.model.networks, lr=settings.lr or 3e-4)  # at a constant rate
-    source.collector.compute, clock = engine.compute, UpdateClock(settings.epochs, settings.warmup_steps)
+    source.collector.use(engine)
+    clock = UpdateClock(settings.epochs, settings.warmup_steps)
     run = fit(source.collector.model, source, ppo_loss(s), engine, s.updates * settings.epochs, [source.observe, clock])
     wall, cpu = (clock.times[-1][k] - clock.times[0][k] for k in (0, 1))
     measured = clock.rollouts[settings.warmup_steps:]

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FAMILY_SETTINGS', 'FAMILY_COMMANDS', 'ListSettings', 'DownloadSettings', 'ConvertSettings', 'CheckSettings',
-           'new_model', 'model_folder', 'named_folder', 'load_tokenizer', 'load_model', 'load_reward_model',
-           'save_model', 'show_example', 'check_data', 'tokens_shown', 'main']
+           'new_model', 'model_folder', 'named_folder', 'load_tokenizer', 'folder_dtype', 'load_model',
+           'load_reward_model', 'save_model', 'show_example', 'check_data', 'tokens_shown', 'main']
 
 # %% ../nbs/03_models/313_families.ipynb #8537ce59
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ import torch
 from torch import nn
 
 from .base.errors import printable, run_main
-from .base.distributed import launched_processes
+from .base.distributed import launched_processes, world_size
 from .base.files import atomic_folder
 from .base.plots import plot_attention_mask, token_table
 from .base.runs import quiet_libraries
@@ -83,7 +83,8 @@ from .data.account import Account, account_lines
 from .data.chat_text import set_chat_template
 from .data.sources import open_records, stream_texts
 from .models.checkpoints import ORIGINAL_CHECKPOINT, check_loading, weight_files
-from .models.conversion import convert, library_arguments, meta_model, native_of, open_native
+from .models.conversion import (convert, library_arguments, meta_model, native_of, open_native,
+                                       stored_dtype, unsharded_models)
 from .models.examples import ChatLayout, best_answer_rows, layout_of, pair_rows, prompt_rows, text_examples
 from .models.folder_checks import check_sizes, read_config, rough_parameters, vocabulary_files
 from .models import scorers  # noqa: F401 a score model for every decoder
@@ -91,10 +92,11 @@ from .models.hub import MODEL_PRESETS, download, download_folder, published_line
 from .models.lora import adapter_base, is_adapter, load_adapter, merge_adapters, trained_whole
 from .models.opening import check_files_fit, check_logits, check_memory, folder_ends, taught_ends
 from .models.registry import FAMILIES, GENERIC, family_named, family_of
+from .models.sharded import gathered, new_sharded, open_folder_sharded, sharding
 from .models.tokenizer_folder import embedding_rows, folder_tokenizer
 
 # %% ../nbs/03_models/313_families.ipynb #9ad26b32
-def new_model(size: str, tokenizer=None, **changes) -> nn.Module:
+def new_model(size: str, tokenizer=None, dtype: str = "float32", **changes) -> nn.Module:
     """A freshly initialised causal language model of a named size, with the tokenizer's vocabulary.
 
     `changes` are config fields that differ from those of the named size."""
@@ -108,8 +110,12 @@ def new_model(size: str, tokenizer=None, **changes) -> nn.Module:
         given = family_named(preset.model_type).ids(tokenizer)
         config = AutoConfig.for_model(preset.model_type, **{**fields, "vocab_size": words, **given})
     if torch.get_default_device().type != "meta":  # on which a model takes no memory
-        check_memory(rough_parameters(config.to_dict()), "float32", size)
-    return AutoModelForCausalLM.from_config(config)
+        check_memory(rough_parameters(config.to_dict()) / (world_size() if sharding() else 1), "float32", size)
+    if sharding():
+        with torch.device("meta"), unsharded_models():
+            model_class = type(AutoModelForCausalLM.from_config(config))
+        return new_sharded(model_class, config, getattr(torch, dtype))
+    return AutoModelForCausalLM.from_config(config).to(getattr(torch, dtype))
 
 # %% ../nbs/03_models/313_families.ipynb #a9cadfc9
 def model_folder(folder: str | Path) -> Path:
@@ -198,6 +204,8 @@ def _load(path, auto, native_class, dtype, new_head=False, **kwargs):
     fields = read_config(path)
     native, _ = native_of(fields), folder_ends(path)  # which also reads the generation config
     options = {} if native else library_arguments(path, fields, **kwargs)
+    if sharding() and (model := open_folder_sharded(path, fields, native_class == "scorer", dtype, new_head)):
+        return model
     if launched_processes() == 1:  # several processes may share the weights
         check_files_fit(weight_files(path), dtype)
     if native:
@@ -212,18 +220,29 @@ def _load(path, auto, native_class, dtype, new_head=False, **kwargs):
     return model
 
 # %% ../nbs/03_models/313_families.ipynb #e7aaa34a
+def folder_dtype(folder: str | Path) -> str:
+    "The type in which a model's folder says that its weights are: in its config, else that of most stored numbers."
+    path = model_folder(folder)
+    fields = read_config(path)
+    parts = [fields, fields.get("text_config") or {}]
+    said = next((part[key] for part in parts for key in ("dtype", "torch_dtype") if part.get(key)), None)
+    return str(said or stored_dtype(weight_files(path))).removeprefix("torch.")
+
+
 def load_model(folder: str | Path, dtype: str = "float32") -> nn.Module:
     """A causal language model from a folder, or by the name of a downloaded one; an encoder-decoder such as T5 if the
-    folder holds one. Of a folder of adapters it is the base with the adapters merged in."""
+    folder holds one. Of a folder of adapters it is the base with the adapters merged in. With the dtype `auto` its
+    weights have the type that the folder says."""
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
     path = model_folder(folder)
+    dtype = folder_dtype(path) if dtype == "auto" else dtype
     encoder_decoder = read_config(path).get("is_encoder_decoder")
     model = _load(path, AutoModelForSeq2SeqLM if encoder_decoder else AutoModelForCausalLM, "lm", dtype)
     if not encoder_decoder:
         check_logits(path, model)
     return _with_adapters(folder, path, model)
 
-
+# %% ../nbs/03_models/313_families.ipynb #70e5c016
 def load_reward_model(folder: str | Path, new_head: bool = False, dtype: str = "float32") -> nn.Module:
     """A reward model (a one-label sequence classifier) from a folder.
 
@@ -242,7 +261,7 @@ def _with_adapters(folder, path, model):
     own = named_folder(folder)
     if own == path:
         return model
-    return merge_adapters(load_adapter(_with_adapters(adapter_base(own), path, model), own))
+    return merge_adapters(load_adapter(_with_adapters(adapter_base(own), path, model), own, gathered), gathered)
 
 # %% ../nbs/03_models/313_families.ipynb #115911f0
 def save_model(folder: str | Path, model: nn.Module, tokenizer, state: dict[str, torch.Tensor] | None = None) -> None:

@@ -88,7 +88,7 @@ def generate(model: nn.Module, tokenizer, prompts: Iterable, sampling: Sampling 
         for at in range(0, len(order), batch_size):
             rows = order[at:at + batch_size]
             batch = collate([examples[i] for i in rows], tokenizer.pad_token_id, side="left")
-            new = sample_batch(model, to_device(batch, device), sampling, numbers[rows], ends)
+            new, _ = sample_batch(model, to_device(batch, device), sampling, numbers[rows], ends)
             for i, ids in zip(rows, new.tolist()):
                 texts[i] = answer_text(tokenizer, ids, specials)
     return texts
@@ -118,7 +118,7 @@ def stream(model: nn.Module, tokenizer, record: Record, sampling: Sampling = SAM
     numbers = sampling.numbers(seed, [0])
     with eval_mode(model):
         new = decode_steps(model, batch, sampling, numbers, end_ids(model, tokenizer))
-        yield from stream_pieces(tokenizer, map(int, new))
+        yield from stream_pieces(tokenizer, (int(ids) for ids, _ in new))
 
 # %% ../nbs/04_training/407_generate.ipynb #6563a178
 def sampling_of(settings: DecodingSettings) -> Sampling:

@@ -52,6 +52,7 @@ if __name__ == "__main__":
 # %% ../nbs/05_rlhf/521_grpo.ipynb #b180e66e
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
@@ -64,9 +65,10 @@ from .families import load_model, model_folder
 from .rl.collector import RolloutCollector
 from .rl.experience import RolloutSource, ptx_batches, ptx_loss, rl_records
 from .rl.losses import actor_loss, group_advantages, silent_share
-from .rl.networks import ActorCritic, GenerationModel, Reference
+from .rl.networks import ActorCritic, Reference
 from .rl.rewards import kl_terms, make_scorers
-from .rl.run import frozen_policies, make_rl_engine, run_rl
+from .rl.run import make_rl_engine, open_reference, run_rl
+from .planning.memory_check import check_device_memory
 from .training.stage import open_stage, stage_tokenizer, prepare_model
 from .training.trained import TrainedRun
 
@@ -111,11 +113,10 @@ def grpo_experience(model: ActorCritic,  # without a critic
                     records: list[Record],  # their prompts are answered
                     settings: GRPOSettings,
                     gold: Callable | None = None,  # a second scorer, which only measures
-                    generation_model: GenerationModel | None = None,  # the model that samples; None: the actor
                     account: Account | None = None,  # of the records
                     ) -> RolloutSource:
     "The source of batches of a run without a critic."
-    collector = GroupCollector(model, reference, scorer, tokenizer, settings, gold, generation_model)
+    collector = GroupCollector(model, reference, scorer, tokenizer, settings, gold)
     return RolloutSource(collector, records, settings, ptx_batches(model.actor, tokenizer, settings), account)
 
 # %% ../nbs/05_rlhf/521_grpo.ipynb #1aa994d2
@@ -125,7 +126,7 @@ def train(settings: GRPOSettings | None = None, callbacks: tuple = (), free: tup
 
     Actor and averaged actor are saved in the folders `model` and `ema`. `given`: options by name.
     Models, prompts and reward functions may be in memory, see training.trained."""
-    settings, folder, done = open_stage(GRPOSettings, settings, given, free)
+    settings, folder, done = open_stage(GRPOSettings, settings, given, free, before=check_device_memory)
     if done:
         return done
     account = Account()
@@ -135,10 +136,10 @@ def train(settings: GRPOSettings | None = None, callbacks: tuple = (), free: tup
         model_folder(settings.reward_model)  # a missing one is said before the data are read
     records = rl_records(settings, account)
     scorer, gold = make_scorers(settings, tokenizer)
-    reference, copy = frozen_policies(settings)  # before ZeRO-3 shards what is opened
-    actor = prepare_model(settings, lambda: load_model(settings.model))
-    source = grpo_experience(ActorCritic(actor), Reference(actor, reference, settings.offload), scorer, tokenizer,
-                             records, settings, gold, GenerationModel(actor, copy), account)
+    reference = open_reference(settings)
+    actor = prepare_model(settings, partial(load_model, settings.model), settings.model)
+    source = grpo_experience(ActorCritic(actor), Reference(actor, reference), scorer, tokenizer, records, settings,
+                             gold, account)
     return run_rl(settings, folder, source, grpo_loss(settings), make_rl_engine(settings, source), callbacks, tasks)
 
 

@@ -65,6 +65,7 @@ if __name__ == "__main__":
 
 # %% ../nbs/05_rlhf/516_ppo.ipynb #aa15245a
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from .base.devices import pick_device
 from .base.errors import run_main
@@ -73,15 +74,16 @@ from .data.account import Account
 from .data.records import Record
 from .evals.before_after import StageEvaluation
 from .families import load_model, load_reward_model, model_folder
-from .models.heads import init_score_head
 from .models.registry import freeze
+from .models.sharded import draw_score_head
 from .rl.collector import RolloutCollector
 from .rl.experience import RolloutSource, ptx_batches, ptx_loss, rl_records
 from .rl.losses import actor_loss, gae, value_loss, whiten
-from .rl.networks import ActorCritic, GenerationModel, Reference, critic_sharing_weights
+from .rl.networks import ActorCritic, Reference, critic_sharing_weights
 from .rl.rewards import kl_terms, make_scorers, token_rewards
 from .rl.rollouts import response_values
-from .rl.run import frozen_policies, make_rl_engine, run_rl
+from .rl.run import make_rl_engine, open_reference, run_rl
+from .planning.memory_check import check_device_memory
 from .training.stage import open_stage, stage_tokenizer, prepare_model
 from .training.trained import TrainedRun
 
@@ -125,17 +127,16 @@ class CriticCollector(RolloutCollector):
 
 
 def ppo_experience(model: ActorCritic,
-                   reference,  # a model, or a Reference
+                   reference,  # a model, a FrozenModel or a Reference
                    scorer: Callable,
                    tokenizer,
                    records: list[Record],  # their prompts are answered
                    settings: PPOSettings,
                    gold: Callable | None = None,  # a second scorer, which only measures
-                   generation_model: GenerationModel | None = None,  # the model that samples; None: the actor
                    account: Account | None = None,  # of the records
                    ) -> RolloutSource:
     "The source of batches of a PPO run: an iterable of optimizer steps, sampled from `model.actor` as it learns."
-    collector = CriticCollector(model, reference, scorer, tokenizer, settings, gold, generation_model)
+    collector = CriticCollector(model, reference, scorer, tokenizer, settings, gold)
     source = RolloutSource(collector, records, settings, ptx_batches(model.actor, tokenizer, settings), account)
     source.critic_warmup = settings.critic_warmup
     return source
@@ -146,20 +147,22 @@ def open_networks(settings: PPOSettings) -> tuple:
     model, or on the actor's own weights."""
     base = []
 
-    def on_actor_weights():
-        base.append(load_model(settings.model))
+    def on_actor_weights(dtype):
+        base.append(load_model(settings.model, dtype))
         return critic_sharing_weights(base[0])
 
-    def with_new_head():
-        return init_score_head(load_reward_model(settings.model, new_head=True))
+    def with_new_head(dtype):
+        return draw_score_head(load_reward_model(settings.model, new_head=True, dtype=dtype))
 
     if settings.share_weights:
-        critic = prepare_model(settings, on_actor_weights)
+        critic = prepare_model(settings, on_actor_weights, settings.model)
     elif settings.reward_model:
-        critic = prepare_model(settings, lambda: load_reward_model(settings.reward_model))
+        load = partial(load_reward_model, settings.reward_model, False)
+        critic = prepare_model(settings, load, settings.reward_model)
     else:
-        critic = prepare_model(settings, with_new_head, new=True)
-    actor = prepare_model(settings, lambda: base[0] if base else load_model(settings.model), frozen=0.0)
+        critic = prepare_model(settings, with_new_head, settings.model)
+    actor = prepare_model(settings, lambda dtype: base[0] if base else load_model(settings.model, dtype),
+                          settings.model, frozen=0.0)
     return actor, critic
 
 
@@ -178,7 +181,7 @@ def train(settings: PPOSettings | None = None, callbacks: tuple = (), free: tupl
 
     Actor, critic and averaged actor are saved in the folders `model`, `critic` and `ema`. `given`: options by
     name. Models, prompts and reward functions may be in memory, see training.trained."""
-    settings, folder, done = open_stage(PPOSettings, settings, given, free)
+    settings, folder, done = open_stage(PPOSettings, settings, given, free, before=check_device_memory)
     if done:
         return done
     account = Account()
@@ -188,10 +191,10 @@ def train(settings: PPOSettings | None = None, callbacks: tuple = (), free: tupl
         model_folder(settings.reward_model)  # a missing one is said before the data are read
     records = rl_records(settings, account)
     scorer, gold = make_scorers(settings, tokenizer)
-    reference, copy = frozen_policies(settings)  # before ZeRO-3 shards what is opened
+    reference = open_reference(settings)
     actor, critic = open_networks(settings)
-    source = ppo_experience(ActorCritic(actor, critic), Reference(actor, reference, settings.offload), scorer,
-                            tokenizer, records, settings, gold, GenerationModel(actor, copy), account)
+    source = ppo_experience(ActorCritic(actor, critic), Reference(actor, reference), scorer, tokenizer, records,
+                            settings, gold, account)
     engine = make_rl_engine(settings, source, critic=settings.critic_learning_rate)
     return run_rl(settings, folder, source, ppo_loss(settings), engine, callbacks, tasks)
 

@@ -241,7 +241,7 @@ def greedy_part(settings: RealModelSettings, folder: Path) -> dict:
         theirs = library_answer(model, tokenizer, prompt_text(tokenizer, prompt), settings.max_new_tokens)
         example = prompt_examples(model, tokenizer, [Record(prompt)], sampling.room(model))
         batch = collate(example, tokenizer.pad_token_id, side="left")
-        (ours,) = sample_batch(model, batch, sampling, ends=ends).tolist()
+        (ours,) = sample_batch(model, batch, sampling, ends=ends)[0].tolist()
         rows.append({"prompt": prompt, "answer": tokenizer.decode(theirs, skip_special_tokens=True),
                      "tokens": len(theirs), "equal": ours == theirs, "ended": theirs[-1] in ends})
     batched = generate(model, tokenizer, [row["prompt"] for row in rows], sampling)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from .batches import Example
 from .prompts import decode, encode, special_texts
@@ -21,8 +22,22 @@ from .prompts import decode, encode, special_texts
 SHOWN_PLACES = 3  # how many places of each note are kept
 
 # %% ../../nbs/02_data/218_account.ipynb #41432d99
+class _Sums:
+    "How two accounts become one."
+
+    def add(self, later: "Account") -> None:
+        "Adds the account of rows that come later; of each note the first places stay."
+        for name in ("rows", "usable", "examples", "tokens", "labelled", "unknown"):
+            setattr(self, name, getattr(self, name) + getattr(later, name))
+        self.forms += later.forms
+        for note, (number, places) in later.notes.items():
+            entry = self.notes.setdefault(note, [0, []])
+            new = [place for place in dict.fromkeys(places) if place not in entry[1]]
+            self.notes[note] = [entry[0] + number, [*entry[1], *new][:SHOWN_PLACES]]
+
+# %% ../../nbs/02_data/218_account.ipynb #0c2d933f
 @dataclass
-class Account:
+class Account(_Sums):
     """What became of the rows of a source: how many there were, of which form, what was left out, not read, cut or
     changed, and where. Without notes, every row is used as it stands.
 
@@ -124,8 +139,10 @@ class TextCheck:
 
     Each character is tried once; only texts with one that is lost, or with blanks that may be, are decoded."""
 
+    _tried = WeakKeyDictionary()  # tokenizer -> the characters that were tried; rows are checked a thousand at a time
+
     def __init__(self, tokenizer, marks: Sequence[str] = ()):
-        self.tokenizer, self.marks, self.survives = tokenizer, marks, {}
+        self.tokenizer, self.marks, self.survives = tokenizer, marks, self._tried.setdefault(tokenizer, {})
         self.special = re.compile("|".join(map(re.escape, special_texts(tokenizer))) or r"(?!)")
 
     def back(self, texts: Sequence[str]) -> list[tuple[str, bool]]:

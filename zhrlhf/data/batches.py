@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['IGNORE', 'Example', 'row_lengths', 'positions_from_mask', 'collate', 'pack', 'collate_packed', 'check_batch_size',
-           'epoch_order', 'Batches', 'bucketed_batches', 'sorted_batches', 'packed_batches', 'collate_groups',
-           'collate_pairs', 'pair_batches']
+           'epoch_order', 'Batches', 'bucketed_batches', 'RowBatches', 'sorted_batches', 'VariedRows', 'packed_batches',
+           'collate_groups', 'collate_pairs', 'pair_batches']
 
 # %% ../../nbs/02_data/209_batches.ipynb #5cbba08b
 from collections.abc import Callable, Iterator, Sequence
@@ -192,11 +192,40 @@ def bucketed_batches(examples: Sequence[Example], pad_id: int, batch_size: int, 
                    micro_batch_size, vary, getattr(examples, "name", ""))
 
 
-def sorted_batches(examples: Sequence[Example], pad_id: int, batch_size: int = 200) -> list[dict[str, torch.Tensor]]:
-    "All examples once, sorted by length, as a list of padded batches: for evaluation."
+class RowBatches(Sequence):
+    "Padded batches of some rows, each built when it is indexed; `parts` are the arrays of indices of the batches."
+
+    def __init__(self, examples: Sequence[Example], pad_id: int, parts: list[np.ndarray]):
+        self.examples, self.pad_id, self.parts = examples, pad_id, parts
+
+    def __len__(self):
+        return len(self.parts)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return RowBatches(self.examples, self.pad_id, self.parts[index])
+        return collate([self.examples[i] for i in self.parts[index]], self.pad_id)
+
+# %% ../../nbs/02_data/209_batches.ipynb #aabf5d45
+def sorted_batches(examples: Sequence[Example], pad_id: int, batch_size: int = 200) -> RowBatches:
+    "All examples once, sorted by length, as a sequence of padded batches: for evaluation."
     order = np.argsort(row_lengths(examples), kind="stable")
-    return [collate([examples[i] for i in order[at:at + batch_size]], pad_id)
-            for at in range(0, len(order), batch_size)]
+    return RowBatches(examples, pad_id, [order[at:at + batch_size] for at in range(0, len(order), batch_size)])
+
+
+class VariedRows(Sequence):
+    "Rows that are drawn from others when they are indexed: `vary(row, rng)`, number n with the seed [seed, n]."
+
+    def __init__(self, rows: Sequence[Example], vary: Callable, seed: int = 0):
+        self.rows, self.vary, self.seed, self.name = rows, vary, seed, getattr(rows, "name", "")
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self.vary(self.rows[index], np.random.default_rng([self.seed, range(len(self))[index]]))
 
 
 def packed_batches(examples: Sequence[Example], pad_id: int, row_length: int, batch_size: int, seed: int = 0,
@@ -229,5 +258,7 @@ def pair_batches(groups: list[list[tuple[Example, Example]]], together: Callable
     """Batches of groups of (chosen, rejected) pairs; `batch_size` counts groups.
 
     `together(lists of examples)` turns the rows of the groups into tensors."""
-    return Batches(groups, lambda chosen: collate_pairs(chosen, together), batch_size, seed,
-                   [max(len(e) for pair in group for e in pair) for group in groups], micro_batch_size)
+    lengths = groups.lengths if hasattr(groups, "lengths") else [max(len(e) for pair in group for e in pair)
+                                                                 for group in groups]
+    return Batches(groups, lambda chosen: collate_pairs(chosen, together), batch_size, seed, lengths, micro_batch_size,
+                   data=getattr(groups, "name", ""))

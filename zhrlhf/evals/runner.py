@@ -203,8 +203,8 @@ def write_answers(evaluated: EvaluatedModel, rows: list[tuple[int, ...]], max_ne
             examples = [Example(rows[i], rows[i]) for i in some]
             batch = collate(examples, evaluated.tokenizer.pad_token_id or 0, side="left")
             written = []
-            for new in decode_steps(evaluated.model, to_device(batch, device), greedy,
-                                    ends=end_ids(evaluated.model, evaluated.tokenizer)):
+            for new, _ in decode_steps(evaluated.model, to_device(batch, device), greedy,
+                                       ends=end_ids(evaluated.model, evaluated.tokenizer)):
                 written.append(new.tolist())
                 lines = [first_line(evaluated.tokenizer, ids) for ids in zip(*written)]
                 if all(ended for _, ended in lines):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NATIVE_FAMILIES', 'DROPPED_CONFIG_FIELDS', 'NativeFamily', 'native_of', 'tokenizer_class', 'native_config',
            'unsharded_models', 'stored_shapes', 'check_volume', 'meta_model', 'weight_plan', 'open_native',
-           'original_checkpoint_fields', 'library_arguments', 'convert']
+           'original_checkpoint_fields', 'library_arguments', 'stored_dtype', 'convert']
 
 # %% ../../nbs/03_models/309_conversion.ipynb #8840f485
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -131,11 +131,11 @@ def _library_config(folder, **changes):
     return config
 
 
-def _library_model(folder, fields, has_score):
+def _library_model(folder, fields, has_score, **changes):
     "A model of the library on the meta device; `UserError` if its config is none, or is of no language model."
     auto = AutoModelForSeq2SeqLM if fields.get("is_encoder_decoder") else AutoModelForCausalLM
     try:
-        config = _library_config(folder)
+        config = _library_config(folder, **changes)
         return (AutoModelForSequenceClassification if has_score else auto).from_config(config, trust_remote_code=False)
     except Exception as error:  # each config class has checks and errors of its own
         what = " ".join(str(error).split()) or type(error).__name__
@@ -160,22 +160,24 @@ def check_volume(model: PreTrainedModel, shapes: dict[str, tuple[int, ...]], fol
                         f"correct it, or fetch it again")
 
 # %% ../../nbs/03_models/309_conversion.ipynb #1c7e6829
-def meta_model(folder: str | Path, fields: dict, files: Sequence[Path] = ()) -> tuple[PreTrainedModel, Callable]:
+def meta_model(folder: str | Path, fields: dict, files: Sequence[Path] = (),
+               scorer: bool | None = None) -> tuple[PreTrainedModel, Callable]:
     """The model that a folder's config describes, on the meta device, and a function from stored keys to its own.
 
-    If `files` hold a score head it is a score model. `UserError` before anything is built if the sizes cannot be meant,
-    and before memory is taken if the files hold far less."""
+    It is a score model if `scorer` says so, or without a word if `files` hold a score head. `UserError` before anything
+    is built if the sizes cannot be meant, and before memory is taken if the files hold far less."""
     native, shapes = native_of(fields), stored_shapes(files)
-    has_score = any(key.endswith(("score.weight", "v_head.weight")) for key in shapes)
+    has_score = any(key.endswith(("score.weight", "v_head.weight")) for key in shapes) if scorer is None else scorer
+    one_score = {"num_labels": 1} if scorer or has_score and native else {}
     check_sizes(fields, Path(folder) / "config.json")
     if not native:
         check_model_type(fields, Path(folder) / "config.json")
     with torch.device("meta"), unsharded_models():
         if native:
-            config = native_config(native, fields, **({"num_labels": 1} if has_score else {}))
+            config = native_config(native, fields, **one_score)
             model = (native.scorer if has_score else native.lm)(config).eval()
         else:
-            model = _library_model(folder, fields, has_score).eval()
+            model = _library_model(folder, fields, has_score, **one_score).eval()
     check_volume(model, {} if native else shapes, folder)  # a plan of our own names all before memory is taken
     return model, native.published_key if native else _library_key(model)
 
@@ -214,7 +216,7 @@ def open_native(
 ) -> PreTrainedModel:
     "A model of one of our own families from a published or converted folder, in evaluation mode."
     files = weight_files(folder)
-    with torch.device("meta"):
+    with torch.device("meta"), unsharded_models():
         model = model_class(native_config(native, read_config(folder), **changes)).eval()
     load_weights(model, weight_plan(model, files, native.published_key, new_head), getattr(torch, dtype))
     if new_head:
@@ -257,8 +259,8 @@ def library_arguments(folder: str | Path, fields: dict, **changes) -> dict:
             "use_safetensors": files[0].suffix == ".safetensors", "ignore_mismatched_sizes": True}
 
 # %% ../../nbs/03_models/309_conversion.ipynb #321e1c5f
-def _stored_dtype(files):
-    "The type in which most numbers of the files are stored."
+def stored_dtype(files: Iterable[Path]) -> torch.dtype:
+    "The type in which most numbers of weight files are stored."
     counts = {}
     for file in files:
         for tensor in open_weights(file).values():
@@ -297,7 +299,7 @@ def _write_model(src, files, fields, part, dtype, shard_size):
     "Writes weights, config and generation settings into `part`."
     model, rename = meta_model(src, fields, files)
     given = getattr(torch, dtype) if dtype else None
-    kind = given or _stored_dtype(files)
+    kind = given or stored_dtype(files)
     try:
         plan = weight_plan(model, files, rename)
     except UserError:

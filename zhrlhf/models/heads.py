@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['LOGITS_CHUNK', 'SHIFT', 'hidden_states', 'last_mlp_only_at', 'hidden_states_at', 'label_states', 'map_chunks',
-           'label_logits', 'label_logprobs', 'lm_loss', 'mean_cross_entropy', 'perplexity', 'token_scores',
-           'last_real_index', 'last_scores', 'score_shift', 'init_score_head', 'freeze_prefix', 'fused_attention',
-           'scale_init', 'NativeModel', 'WithLMHead', 'WithScore']
+           'label_logits', 'label_logprobs', 'lm_loss', 'mean_cross_entropy', 'perplexity', 'raw_scores',
+           'token_scores', 'last_real_index', 'last_scores', 'score_shift', 'init_score_head', 'freeze_prefix',
+           'fused_attention', 'scale_init', 'NativeModel', 'WithLMHead', 'WithScore']
 
 # %% ../../nbs/03_models/301_heads.ipynb #c5380fd4
 import math
@@ -156,11 +156,17 @@ def perplexity(model: PreTrainedModel, batches: list[dict[str, torch.Tensor]]) -
     return {"loss": loss, "perplexity": math.exp(min(loss, 700))}  # beyond that a float is infinite
 
 # %% ../../nbs/03_models/301_heads.ipynb #b9d37a9d
+def raw_scores(model: PreTrainedModel, states: torch.Tensor) -> torch.Tensor:
+    "The float32 scores [...] of hidden states [..., D]; the head, a function or a layer, may be float32 on bfloat16."
+    weight = getattr(model.score, "weight", states)
+    return model.score(states.to(weight.dtype)).squeeze(-1).float()
+
+
 def token_scores(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """One float32 score per position [B, T]: a critic's values, or a reward model's score of the text so far.
 
     In a shared-prefix batch, the positions behind a row's end repeat its last score."""
-    scores = model.score(hidden_states(model, batch)).squeeze(-1).float()
+    scores = raw_scores(model, hidden_states(model, batch))
     return scores[0, batch["places"]] if "places" in batch else scores
 
 
@@ -177,7 +183,7 @@ def last_scores(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch
     else:
         columns = last_real_index(batch.get("attention_mask", torch.ones_like(batch["input_ids"])))
         rows = torch.arange(len(columns), device=columns.device)
-    return model.score(hidden_states_at(model, batch, rows, columns)).squeeze(-1).float()
+    return raw_scores(model, hidden_states_at(model, batch, rows, columns))
 
 # %% ../../nbs/03_models/301_heads.ipynb #44fc8d47
 # field of a reward model's config.json: subtracted from its raw scores, so that human answers average 0
@@ -301,7 +307,8 @@ class WithScore:
         rows, width = out.last_hidden_state.shape[:2]
         padded = attention_mask is not None and attention_mask.shape == (rows, width)
         last = last_real_index(attention_mask) if padded else width - 1
-        logits = self.score(out.last_hidden_state[torch.arange(rows, device=out.last_hidden_state.device), last])
+        states = out.last_hidden_state[torch.arange(rows, device=out.last_hidden_state.device), last]
+        logits = self.score(states.to(self.score.weight.dtype))
         loss = None if labels is None else self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
         return SequenceClassifierOutputWithPast(loss=loss, logits=logits, past_key_values=out.past_key_values,
                                                 hidden_states=out.hidden_states)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['READ_DIRECTLY', 'ADAPTER_NAME', 'PEFT_PREFIX', 'target_layers', 'lora_size', 'lora_layers', 'has_lora', 'add_lora',
-           'adapter_off', 'merged_state', 'merge_adapters', 'save_adapter', 'load_adapter', 'is_adapter',
-           'trained_whole', 'adapter_base']
+           'adapter_off', 'merged_tensors', 'merged_state', 'merge_adapters', 'save_adapter', 'load_adapter',
+           'is_adapter', 'trained_whole', 'adapter_base']
 
 # %% ../../nbs/03_models/307_lora.ipynb #fefdfd84
 import os
@@ -130,7 +130,7 @@ def adapter_off(model: nn.Module) -> Iterator[nn.Module]:
             layer._disable_adapters = off
 
 # %% ../../nbs/03_models/307_lora.ipynb #bc482864
-def _no_gather(parameters):
+def _no_gather(parameters, change=False):
     "The context to use in place of ZeRO-3's gathering where nothing is sharded."
     return nullcontext()
 
@@ -176,36 +176,50 @@ def _sum(tensor, layer, kind):
 
 # %% ../../nbs/03_models/307_lora.ipynb #f1e428f6
 @torch.no_grad()
+def merged_tensors(model: nn.Module, gather: Callable = _no_gather) -> Iterator[tuple[list[str], torch.Tensor]]:
+    """Each tensor of the model without adapters, their increments added to it, with all its names in the state dict;
+    adapters that are off add nothing. A tensor is gathered, as for `merged_state`, until the next one is asked for."""
+    _check_mergeable(model)
+    layers, names, tensors = lora_layers(model), {}, {}
+    for key, tensor in model.state_dict(keep_vars=True).items():
+        if ".lora_" not in key:
+            names.setdefault(id(tensor), []).append(key)
+            tensors[id(tensor)] = tensor
+    for number, tensor in tensors.items():
+        name, _, kind = names[number][0].rpartition(".base_layer.")
+        layer = layers.get(name)
+        with gather([tensor, *(p for n, p in layer.named_parameters() if "lora_" in n)] if layer else [tensor]):
+            off = layer is None or layer.disable_adapters
+            plain = [key.replace(".base_layer.", ".") for key in names[number]]
+            yield plain, _sum(tensor, None if off else layer, kind)
+
+
 def merged_state(model: nn.Module, gather: Callable = _no_gather, keep: bool = True) -> dict[str, torch.Tensor]:
     """The state dict, on the CPU, of the model without adapters, their increments added to its weights.
 
     `gather(list of tensors)` is a context in which they are gathered; every process must call this, and those with
     `keep=False` get {}. Tied weights are one tensor under both names, as in any state dict."""
-    _check_mergeable(model)
-    layers, state, copies = lora_layers(model), {}, {}
-    for key, tensor in model.state_dict(keep_vars=True).items():
-        if ".lora_" in key:
-            continue
-        name, _, kind = key.rpartition(".base_layer.")
-        layer = layers.get(name)
-        if id(tensor) not in copies:
-            with gather([tensor, *(p for n, p in layer.named_parameters() if "lora_" in n)] if layer else [tensor]):
-                copies[id(tensor)] = _sum(tensor, layer, kind).to("cpu", copy=True) if keep else None
-        state[key.replace(".base_layer.", ".")] = copies[id(tensor)]
-    return state if keep else {}
+    state = {}
+    for names, tensor in merged_tensors(model, gather):
+        if keep:
+            state |= dict.fromkeys(names, tensor.detach().to("cpu", copy=True))
+    return state
 
 # %% ../../nbs/03_models/307_lora.ipynb #16259ad5
 @torch.no_grad()
-def merge_adapters(model: nn.Module) -> nn.Module:
+def merge_adapters(model: nn.Module, gather: Callable = _no_gather) -> nn.Module:
     """Adds the increments of a model's adapters to its weights and takes the adapters out, in place.
+
+    `gather(weights, change=True)` is a context in which sharded ones are gathered and changes are kept.
 
     Afterwards the model is that of the plain architecture, all of it trainable."""
     _check_mergeable(model)
     for name, layer in lora_layers(model).items():
         base = layer.base_layer
         for kind in ("weight", "bias"):
-            if getattr(base, kind, None) is not None:
-                getattr(base, kind).data = _sum(getattr(base, kind).data, layer, kind)
+            if (weight := getattr(base, kind, None)) is not None:
+                with gather([weight], change=True):
+                    weight.data = _sum(weight.data, layer, kind)
         model.set_submodule(name, base)
     for mark in ("peft_config", "_hf_peft_config_loaded"):
         vars(model).pop(mark, None)
@@ -304,23 +318,26 @@ def _needed(model, fields):
 
 
 @torch.no_grad()
-def _fill(folder, model, state, needed):
+def _fill(folder, model, state, needed, gather):
     "Copies the stored tensors into a model; `UserError` by name for one that it lacks or that does not fit."
     tied = dict(getattr(model, "all_tied_weights_keys", None) or {})
     places = {_plain_name(name): p for name, p in model.named_parameters(remove_duplicate=False)}
     for name in sorted({*needed, *state}):
-        fault = ("is missing in the folder" if name not in state
-                 else "does not fit" if name not in places or places[name].shape != state[name].shape
-                 else "is shared with the embeddings and cannot be replaced alone"
-                 if name in {*tied, *tied.values()} and not torch.equal(places[name], state[name].to(places[name]))
-                 else "")
-        if fault:
-            raise UserError(f"{folder}: made for another model, or not plain LoRA: {name} {fault}")
-        places[name].copy_(state[name])
+        place, value = places.get(name), state.get(name)
+        with gather([p for p in (place,) if p is not None], change=True):
+            fault = ("is missing in the folder" if value is None
+                     else "does not fit" if place is None or place.shape != value.shape
+                     else "is shared with the embeddings and cannot be replaced alone"
+                     if name in {*tied, *tied.values()} and not torch.equal(place, value.to(place)) else "")
+            if fault:
+                raise UserError(f"{folder}: made for another model, or not plain LoRA: {name} {fault}")
+            place.copy_(value)
 
 # %% ../../nbs/03_models/307_lora.ipynb #7eede4c9
-def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
+def load_adapter(model: nn.Module, folder: str | Path, gather: Callable = _no_gather) -> nn.Module:
     """Adds the adapters of a folder to a model, in place; they are trainable, as after `add_lora`.
+
+    `gather` as for `merge_adapters`.
 
     Weights that were trained whole and lie in the folder (biases, a score head) replace those of the model."""
     fields, folder = _adapter_fields(folder), Path(folder)
@@ -337,7 +354,7 @@ def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
         with warnings.catch_warnings():  # of settings that peft corrects by itself
             warnings.simplefilter("ignore")
             _inject(model, config)
-        _fill(folder, model, state, _needed(model, fields))
+        _fill(folder, model, state, _needed(model, fields), gather)
     except UserError:
         raise
     except Exception as error:  # of peft, for targets that are not there or settings of a wrong kind

@@ -8,6 +8,8 @@ __all__ = ['RolloutModels', 'rollout_metrics', 'RolloutCollector']
 # %% ../../nbs/05_rlhf/511_collector.ipynb #d797d064
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 
 import torch
 from torch import nn
@@ -15,49 +17,73 @@ from torch import nn
 from ..base.distributed import rank, world_size
 from ..data.batches import Example
 from ..data.records import Record
-from ..models.heads import eval_mode
 from ..models.sampling import Sampling
-from .networks import ActorCritic, GenerationModel, Reference
+from .networks import ActorCritic, FrozenModel, Reference
 from .rewards import RunningMeanStd, clipped_answers, kl_terms, shape_rewards
 from .rollouts import (gather_rollout, in_micro_batches, logprobs_and_entropy, response_logprobs,
-                                response_texts, rollout)
+                                response_texts)
+from .samplers import make_sampler
 
 # %% ../../nbs/05_rlhf/511_collector.ipynb #9a9eaf29
-class RolloutModels:
-    """The models of a rollout: actor (and critic), reference, generation model, scorer and gold evaluator.
+class _Models:
+    "The models of a rollout, and how it is sampled."
 
-    `reference` may be None for an actor with adapters; a scorer is a function (records, texts, batch) -> [B, R]."""
-
-    def __init__(self, model: ActorCritic, reference: Reference | nn.Module | None, scorer: Callable, tokenizer,
-                 settings, gold: Callable | None = None, generation_model: GenerationModel | None = None):
+    def __init__(self, model: ActorCritic, reference: Reference | FrozenModel | nn.Module | None, scorer: Callable,
+                 tokenizer, settings, gold: Callable | None = None):
         self.model, self.scorer, self.tokenizer, self.settings, self.gold = model, scorer, tokenizer, settings, gold
-        if not isinstance(reference, Reference):
-            reference = Reference(model.actor, reference, settings.offload)
-        self.reference = reference
-        self.generation_model = generation_model or GenerationModel(model.actor)
+        self.reference = reference if isinstance(reference, Reference) else Reference(model.actor, reference)
+        self.sampler = make_sampler(settings, model.actor, tokenizer)
         self.running = RunningMeanStd()  # of all scores so far
-        self.compute = lambda function, *args: function(*args)  # an engine replaces it by its own `compute`
+        # until an engine is used
+        self.compute, self.release = lambda function, *args: function(*args), lambda: None
+        self.precision = self.resting = nullcontext
+
+    def use(self, engine) -> None:
+        "From now on the networks are computed by an engine, and everything else in its precision."
+        self.compute = self.reference.run = engine.compute
+        self.precision, self.release = engine.precision, engine.release
+        if self.settings.offload:
+            self.resting = partial(engine.resting, "critic")
 
     def sample(self, examples: list[Example], sampling: Sampling, seed: int | tuple[int, ...] | None = None,
                rows: range | None = None) -> dict:
         "The rollout of prompt examples, which are these rows of the rollout of all processes."
-        model = self.generation_model()
-        with eval_mode(model):
-            return rollout(model, self.tokenizer, examples, sampling, self.settings.local_rollout_forward_batch_size,
-                           seed, rows)
+        self.release()  # a gathered weight that is fetched for another pass cannot be gathered again
+        with self.precision(), self.resting():
+            return self.sampler(examples, sampling, seed, rows)
+
+# %% ../../nbs/05_rlhf/511_collector.ipynb #548a7f4b
+class RolloutModels(_Models):
+    """The models of a rollout: actor (and critic), reference, scorer and gold evaluator, and what they say about it.
+
+    `reference` may be None for an actor with adapters; a scorer is a function (records, texts, batch) -> [B, R]."""
 
     def forward_pass(self, batch: dict) -> dict[str, torch.Tensor]:
-        """What the networks give for a rollout, each [B, R]: log-probabilities and entropy of the actor,
-        log-probabilities of the reference."""
+        "What the trained networks give for a rollout, each [B, R]: log-probabilities and entropy of the actor."
         logp, entropy = logprobs_and_entropy(self.model.actor, batch, self.settings.temperature)
-        with torch.no_grad(), self.reference() as policy:
-            return {"logp": logp, "entropy": entropy,
-                    "ref_logp": response_logprobs(policy, batch, self.settings.temperature)}
+        return {"logp": logp, "entropy": entropy}
+
+    def forward_passes(self, batch: dict, forward: Callable | None = None) -> dict[str, torch.Tensor]:
+        """What `forward(part)` (default: `forward_pass`) gives for a rollout, and `ref_logp`, the log-probabilities of
+        the reference, each [B, R], in micro-batches."""
+        s, forward = self.settings, forward or self.forward_pass
+        size = s.local_rollout_forward_batch_size
+        found = in_micro_batches(lambda part: self.compute(forward, part), batch, size)
+
+        def ask(part):
+            return {"ref_logp": self.reference.compute(response_logprobs, part, s.temperature)}
+        with torch.no_grad(), self.precision(), self.reference.ready():
+            return found | in_micro_batches(ask, batch, size)
+
+    def compared(self, batch: dict) -> dict[str, torch.Tensor]:
+        "Log-probabilities of actor and reference [B, R], and the actor's entropies, whatever else a stage computes."
+        return self.forward_passes(batch, partial(RolloutModels.forward_pass, self))
 
     def scores(self, records: list[Record], batch: dict) -> dict[str, torch.Tensor]:
         "The scores of a rollout by scorer and gold evaluator, each [B, R]."
         texts = response_texts(self.tokenizer, batch)
-        scores = {"score": self.scorer(records, texts, batch)}
+        with self.precision():
+            scores = {"score": self.scorer(records, texts, batch)}
         return scores | {"gold": self.gold(records, texts, batch)} if self.gold else scores
 
 # %% ../../nbs/05_rlhf/511_collector.ipynb #18fdd75b
@@ -120,8 +146,7 @@ class RolloutCollector(_Shaping):
                             Sampling(self.settings.response_length, self.settings.temperature), seed, mine)
         sampled = time.perf_counter()
         with torch.set_grad_enabled(reuse_forward):
-            outputs = in_micro_batches(lambda part: self.compute(self.forward_pass, part), batch,
-                                       self.settings.local_rollout_forward_batch_size)
+            outputs = self.forward_passes(batch)
         graph = {f"forward_{name}": outputs[name] for name in ("logp", "values") if reuse_forward and name in outputs}
         outputs = {name: value.detach() for name, value in outputs.items()}
         outputs |= self.scores([records[i] for i in mine], batch)

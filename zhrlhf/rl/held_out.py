@@ -24,10 +24,9 @@ from ..data.account import Account
 from ..data.batches import Example
 from ..data.records import Record
 from ..evals.metrics import paired_flips, share_interval, standard_error
-from ..models.examples import prompt_rows
 from ..models.sampling import Sampling
 from .collector import RolloutModels
-from .rollouts import in_micro_batches
+from .experience import prompt_items
 
 # %% ../../nbs/05_rlhf/513_held_out.ipynb #5e63f754
 def mean_interval(values: Sequence[float]) -> tuple[float | None, float | None, float | None]:
@@ -51,16 +50,16 @@ def mean_interval(values: Sequence[float]) -> tuple[float | None, float | None, 
 HELD_OUT_SEED = 1_210_414_180  # of the choice of prompts and of their answers; no number that a user gives as --seed
 
 
-def choose_prompts(rows: list[tuple[Record, Example]], most: int) -> list[tuple[Record, Example]]:
+def choose_prompts(rows: Sequence[tuple[Record, Example]], most: int) -> list[tuple[Record, Example]]:
     "At most `most` of the rows, each prompt once, in their order; the same ones in every run."
     first = {}
-    for record, example in rows:
-        first.setdefault(record.context(), (record, example))
-    rows = list(first.values())
-    if len(rows) <= most:
-        return rows
-    chosen = np.random.default_rng(HELD_OUT_SEED).choice(len(rows), most, replace=False)
-    return [rows[i] for i in sorted(chosen)]
+    for number, (record, _) in enumerate(rows):
+        first.setdefault(record.context(), number)
+    numbers = list(first.values())
+    if len(numbers) > most:
+        chosen = np.random.default_rng(HELD_OUT_SEED).choice(len(numbers), most, replace=False)
+        numbers = [numbers[i] for i in sorted(chosen)]
+    return [rows[number] for number in numbers]
 
 # %% ../../nbs/05_rlhf/513_held_out.ipynb #336befb9
 @torch.no_grad()
@@ -78,8 +77,7 @@ def score_answers(collector: RolloutModels, records: list[Record], examples: lis
     found = {name: scores[name].sum(1) for name in ("score", "gold") if name in scores}
     found |= {"ended": batch["ended"].float(), "length": batch["mask"].sum(1), "kl": torch.zeros(len(mine))}
     if moved:
-        outputs = in_micro_batches(lambda part: c.compute(RolloutModels.forward_pass, c, part), batch,
-                                   s.local_rollout_forward_batch_size)
+        outputs = c.compared(batch)
         found["kl"] = (outputs["logp"] - outputs["ref_logp"]).sum(1)
     parts = all_gather_object({name: values.tolist() for name, values in found.items()})
     return {name: [parts[i % world_size()][name][i // world_size()] for i in range(count)] for name in found}
@@ -121,8 +119,7 @@ class HeldOutPrompts:
                  learnt: Iterable[str] = ()):
         self.collector, s = collector, collector.settings
         account = Account(rows=len(records)) if account is None else account
-        rows = choose_prompts(prompt_rows(collector.model.actor, collector.tokenizer, records, s.max_prompt_length,
-                                          s.truncation, account), most)
+        rows = choose_prompts(prompt_items(collector.model.actor, collector.tokenizer, records, s, account), most)
         self.records, self.examples = [record for record, _ in rows], [example for _, example in rows]
         self.learnt = len({record.context() for record in self.records} & set(learnt))
         reasons = f" ({account.reasons()})" if account.count("left out") else ""

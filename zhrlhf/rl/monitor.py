@@ -26,7 +26,7 @@ from ..training.callbacks import read_metrics
 
 # %% ../../nbs/05_rlhf/517_monitor.ipynb #09177437
 LARGEST_METRICS = ("approx_kl", "clipfrac", "grad_norm/actor", "grad_norm/critic")
-FIRST_METRICS = ("approx_kl", "ratio")
+FIRST_METRICS = ("approx_kl", "ratio", "sampler_kl")
 
 
 def group_by_update(rows: list[dict]) -> list[dict]:
@@ -87,7 +87,8 @@ def negative_kl(updates: list[dict]) -> str | None:
 
 def wrong_ratio(updates: list[dict]) -> str | None:
     "Before the first step of the last update the policy was not the one that sampled."
-    kl, ratio = updates[-1].get("first/approx_kl", 0), updates[-1].get("first/ratio", 1)
+    kl = max(updates[-1].get("first/approx_kl", 0), updates[-1].get("first/sampler_kl", 0))
+    ratio = updates[-1].get("first/ratio", 1)
     if kl > 1e-3 or abs(ratio - 1) > 0.01:  # twenty times what bf16 does to approx_kl
         return (f"old and new policy differ before the first step of an update (approx_kl {kl:.2g}, mean ratio "
                 f"{ratio:.3f})")

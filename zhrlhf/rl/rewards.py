@@ -31,7 +31,8 @@ from ..models.folder_checks import read_config
 from ..models.heads import last_scores, score_shift
 from ..models.opening import without_old_end
 from ..models.registry import family_named
-from .networks import on_device
+from .networks import FrozenModel, as_frozen, open_frozen
+from .rollouts import in_micro_batches
 
 # %% ../../nbs/05_rlhf/507_rewards.ipynb #f1ddf36d
 def kl_terms(logp: torch.Tensor, ref_logp: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -51,13 +52,15 @@ def token_rewards(task: torch.Tensor, kl: torch.Tensor, mask: torch.Tensor, beta
     return (task - beta * kl) * mask
 
 # %% ../../nbs/05_rlhf/507_rewards.ipynb #50932fa5
-def model_scorer(model: torch.nn.Module, offload: bool = False) -> Callable:
-    "Scores by a reward model: its normalised score at the last real token; with `offload` it waits on the CPU."
-    shift = score_shift(model)
+def model_scorer(model: FrozenModel | torch.nn.Module, size: int = 0) -> Callable:
+    "Scores by a reward model, `size` rows at a time (0: all): its normalised score at the last real token."
+    frozen = as_frozen(model)
+    shift = score_shift(frozen.model)
 
     def score(records, texts, batch):
-        with on_device(model, batch["mask"].device, offload):
-            scores = last_scores(model, batch) - shift
+        with frozen.ready():
+            scores = in_micro_batches(lambda part: {"score": frozen.compute(last_scores, part)}, batch, size)["score"]
+        scores = scores - shift
         broken = (~scores.isfinite()).nonzero().flatten().tolist()  # NaN would mean that it gives no score
         if broken:
             raise UserError(f"the reward model gave {scores[broken[0]].item()} for {_shown([records[broken[0]]])}; "
@@ -390,8 +393,8 @@ def make_scorers(settings, tokenizer) -> tuple[Callable, Callable | None]:
     if settings.reward_model:
         check_reward_model(settings, tokenizer)
     if weight:
-        model = load_reward_model(settings.reward_model).requires_grad_(False).eval()
-        parts.append((weight, model_scorer(model, settings.offload)))
+        model = open_frozen(settings, settings.reward_model, load_reward_model)
+        parts.append((weight, model_scorer(model, settings.local_rollout_forward_batch_size)))
     gold = None
     if settings.gold_function:
         gold = function_scorer(named_function(settings.gold_function, "--gold-function"), "the gold function")

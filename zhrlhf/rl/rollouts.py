@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from ..base.devices import to_device
-from ..base.distributed import all_gather_object, world_size
+from ..base.distributed import all_gather_object, all_reduce_max, world_size
 from ..data.batches import IGNORE, Example, collate, positions_from_mask
 from ..data.prompts import joins_with_blanks, plain_text
-from ..models.heads import hidden_states_at, label_logprobs, map_chunks
+from ..models.heads import hidden_states_at, label_logprobs, map_chunks, raw_scores
 from ..models.sampling import Sampling, answer_text, end_ids, sample_batch
 
 # %% ../../nbs/05_rlhf/505_rollouts.ipynb #4c0d76b8
@@ -46,7 +46,8 @@ def rollout(
     rows: list[int] | None = None,  # the row numbers, if they are not 0, 1, 2 …
     ends: Sequence[int] | None = None,  # the ids that end an answer; None: all that model and tokenizer name
 ) -> dict:
-    """Samples one response to every prompt example and assembles the rollout, rows in the order of the examples.
+    """Samples one response to every prompt example and assembles the rollout, rows in the order of the examples, with
+    `sampled_logp` [B, R]: the log-probabilities of the tokens when they were drawn, 0 after the end.
 
     Prompts of similar length are answered together, so that short ones do not wait for long ones."""
     device, pad = next(model.parameters()).device, tokenizer.pad_token_id
@@ -58,10 +59,12 @@ def rollout(
         return to_device(collate([examples[i] for i in indices], pad, side="left"), device)
     ends = end_ids(model, tokenizer) if ends is None else list(ends)
     sampled = [sample_batch(model, prompts(group), sampling, numbers[group], ends) for group in groups]
-    response = torch.full((len(examples), max(ids.shape[1] for ids in sampled)), pad, device=device)
-    for group, ids in zip(groups, sampled):
-        response[group, :ids.shape[1]] = ids
-    return assemble(prompts(range(len(examples))), response, ends, pad)
+    response = torch.full((len(examples), max(ids.shape[1] for ids, _ in sampled)), pad, device=device)
+    drawn = torch.zeros(response.shape, device=device)
+    for group, (ids, logp) in zip(groups, sampled):
+        response[group, :ids.shape[1]], drawn[group, :ids.shape[1]] = ids, logp
+    batch = assemble(prompts(range(len(examples))), response, ends, pad)
+    return batch | {"sampled_logp": drawn * batch["mask"]}
 
 # %% ../../nbs/05_rlhf/505_rollouts.ipynb #5659f113
 def gather_rollout(batch: dict, outputs: dict[str, torch.Tensor], examples: list[Example],
@@ -74,7 +77,7 @@ def gather_rollout(batch: dict, outputs: dict[str, torch.Tensor], examples: list
     if world_size() == 1:
         return batch, outputs
     device, pad = batch["mask"].device, tokenizer.pad_token_id
-    own = {"response": batch["input_ids"][:, -batch["mask"].shape[1]:], **outputs}
+    own = {"response": batch["input_ids"][:, -batch["mask"].shape[1]:], "sampled_logp": batch["sampled_logp"]} | outputs
     parts = all_gather_object({name: value.cpu() for name, value in own.items()})
     width, joined = max(part["response"].shape[1] for part in parts), {}
     for name, first in parts[0].items():
@@ -83,7 +86,8 @@ def gather_rollout(batch: dict, outputs: dict[str, torch.Tensor], examples: list
             rows[n::world_size(), :part[name].shape[1]] = part[name]
         joined[name] = rows.to(device)
     prompts = to_device(collate(examples, pad, side="left"), device)
-    return assemble(prompts, joined.pop("response"), batch["ends"], pad), joined
+    whole = assemble(prompts, joined.pop("response"), batch["ends"], pad)
+    return whole | {"sampled_logp": joined.pop("sampled_logp")}, joined
 
 # %% ../../nbs/05_rlhf/505_rollouts.ipynb #4d5807f9
 def select_rows(batch: dict, rows: torch.Tensor) -> dict:
@@ -142,11 +146,16 @@ def response_values(critic: nn.Module, batch: dict, shift: float = 0.0) -> torch
     "Values [B, R] of the states before each response token, less the reward model's `shift`; zero after the end."
     rows, tokens = batch["mask"].nonzero(as_tuple=True)
     before = tokens + batch["input_ids"].shape[1] - batch["mask"].shape[1] - 1
-    return per_token(batch, critic.score(hidden_states_at(critic, batch, rows, before)).squeeze(-1).float() - shift)
+    return per_token(batch, raw_scores(critic, hidden_states_at(critic, batch, rows, before)) - shift)
 
 
 def in_micro_batches(work: Callable, batch: dict, size: int) -> dict[str, torch.Tensor]:
-    "The named tensors [B, R] that `work(batch)` gives, computed for `size` rows at a time (0: all) to save memory."
+    """The named tensors [B, …] that `work(batch)` gives, computed for `size` rows at a time (0: all) to save memory.
+
+    All processes must call this: under ZeRO-3 every forward pass gathers weights from all of them, so a process with
+    fewer rows repeats its first ones until it has made as many passes as the others."""
     count = len(batch["mask"])
-    parts = [work(select_rows(batch, rows)) for rows in torch.arange(count).split(size or count)]
+    groups = torch.arange(count).split(size or count)
+    missing = int(all_reduce_max(len(groups))) - len(groups)
+    parts = [work(select_rows(batch, rows)) for rows in [*groups, *groups[:1] * missing]][:len(groups)]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

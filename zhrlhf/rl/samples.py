@@ -17,11 +17,11 @@ from ..base.files import read_jsonl, write_jsonl, write_text
 from ..base.plots import Html, html_page, html_table
 from ..data.account import Account
 from ..data.records import Record
-from ..models.examples import prompt_rows
-from ..models.heads import eval_mode
 from ..models.sampling import Sampling
 from .collector import RolloutModels
-from .rollouts import response_texts, rollout
+from .experience import prompt_items
+from .rollouts import response_texts
+from .samplers import make_sampler
 
 # %% ../../nbs/05_rlhf/514_samples.ipynb #a9357083
 class SampleTable:
@@ -32,8 +32,7 @@ class SampleTable:
                  account: Account | None = None):
         self.collector, self.path, self.reference, s = collector, path, None, collector.settings
         account = Account(rows=len(records)) if account is None else account
-        rows = prompt_rows(collector.model.actor, collector.tokenizer, records, s.max_prompt_length, s.truncation,
-                           account)[:most]
+        rows = prompt_items(collector.model.actor, collector.tokenizer, records, s, account)[:most]
         if not rows:
             raise UserError(f"--sample-updates: none of the {account.rows:,} held-out prompts can be answered "
                             f"({account.reasons()}); give other --eval-data")
@@ -43,10 +42,11 @@ class SampleTable:
     def __call__(self, run) -> None:
         c, greedy = self.collector, Sampling(self.collector.settings.response_length, temperature=0)
         if self.reference is None:
-            with c.reference() as policy, eval_mode(policy):
-                self.reference = self._answers(rollout(policy, c.tokenizer, self.examples, greedy))
+            c.release()
+            with c.reference() as policy, c.precision():
+                self.reference = self._answers(make_sampler(c.settings, policy, c.tokenizer)(self.examples, greedy))
         batch = c.sample(self.examples, greedy)
-        outputs = c.compute(RolloutModels.forward_pass, c, batch)
+        outputs = c.compared(batch)
         kl = (outputs["logp"] - outputs["ref_logp"]).sum(1).tolist()
         names = ("update", "prompt", "answer", "score", "kl", "reference", "reference_score")
         rows = [dict(zip(names, (run.batches.update, record.prompt, *row)))

@@ -24,7 +24,8 @@ class SamplingSettings(PromptSettings, EvalTaskSettings, RowSettings):
     data: str = opt("couplets:train", "records whose prompts are answered: a file or folder of rows, or couplets:train")
     updates: int = opt(60, "rollouts in the whole run; TRL's total_episodes is updates × rollout_batch_size")
     rollout_batch_size: int = opt(192, "answers in one rollout, of all processes")
-    local_rollout_forward_batch_size: int = opt(0, "answers of a process that are sampled and scored at a time; 0: all")
+    local_rollout_forward_batch_size: int = opt(0, "answers of a process that are sampled at a time, and "
+                                                "that each model scores at a time; 0: all")
     max_prompt_length: int = opt(192, "tokens of a prompt; --truncation says what happens to longer ones")
     temperature: float = opt(1.0, "divides the logits of old, new and reference policy alike")
     least = RowSettings.least | {"updates": 1, "rollout_batch_size": 2, "local_rollout_forward_batch_size": 0,
@@ -55,7 +56,9 @@ class ScoringSettings(SamplingSettings):
                                           "answer of the rollout less one deviation, so that not ending never pays")
     missing_eos_penalty: float | None = opt(None, "instead: such an answer keeps its own score less this (TRL); 0: "
                                             "leave scores alone")
-    offload: bool = opt(False, "reference and reward model wait in the CPU's memory until they are needed")
+    offload: bool = opt(False, "reference and reward model wait in the CPU's memory until they are needed; so do the "
+                        "critic's weights and optimizer states while answers are sampled (under ZeRO-3: the optimizer "
+                        "states of actor and critic), and the average of --ema-decay lies there")
     least = SamplingSettings.least | {"reward_weight": 0, "reward_clip": 0}
     needs_reward = False  # whether the reward model has another use than scoring
 

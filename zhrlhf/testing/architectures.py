@@ -242,7 +242,7 @@ def text_gap(model: nn.Module, folder: Path | None = None, count: int = 8) -> fl
     prompts = [Example(row.input_ids[:-1], row.labels[:-1]) for row in random_rows(4, seed=1)]
     theirs = [their_text(model, prompt, count) for prompt in prompts]
     sampling = Sampling(max_new_tokens=count, temperature=0)
-    ours = sample_batch(model, collate(prompts, 0, "left"), sampling).tolist()
+    ours = sample_batch(model, collate(prompts, 0, "left"), sampling)[0].tolist()
     width = len(ours[0])
     return float(sum(own != (ids + [0] * width)[:max(width, len(ids))] for own, ids in zip(ours, theirs, strict=True)))
 

@@ -112,7 +112,7 @@ def try_cell(subject: Subject, name: str, damage: str, resume: bool = True) -> d
         shutil.copytree(subject.folder, folder)
         if not resume:
             shutil.rmtree(folder / "run")
-        path = next(folder.glob(name))
+        path = max(folder.glob(name), key=lambda found: found.stat().st_size)  # of two token caches the training rows'
         DAMAGES[damage](path)
         if damage == "no permission" and os.access(path, os.R_OK):
             return {"outcome": "not tried", "said": "this user may read everything"}

@@ -118,7 +118,8 @@ def check_same_run(path: str | Path, about: dict, batches: Iterable, accept: boo
     if about["processes"] != world_size():
         raise UserError(f"{path}: was written by {about['processes']} processes, these are {world_size()}; launch as "
                         f"many as before")
-    if about["data"] != getattr(batches, "data", "") and not accept:
+    # an empty name: a source without a cache, as all but two stages had in an older version
+    if about["data"] not in ("", getattr(batches, "data", "")) and not accept:
         raise UserError(f"{path}: the data, or the tokenizer, is not what this run began with; give the old one, or "
                         f"another --out")
 

@@ -100,10 +100,21 @@ class RunSettings(OptimizerSettings):
     "The options of every stage that trains: run folder, optimizer, seed, and where the computation runs."
     seed: int = opt(0, "random seed of data order, initialisation and sampling")
     bf16: bool = opt(False, "compute in bfloat16; masters and optimizer states stay float32")
+    dtype: str = opt("float32", "type in which weights are opened: float32, bfloat16, or auto: the one of the given "
+                     "model; with --bf16, weights that are not trained are always bfloat16")
     deepspeed: str = opt("", "zero0, zero1, zero2, zero3, zero2_offload, zero3_offload, or a JSON file; needed under "
                          "a launcher")
     local_rank: int = opt(-1, "set by the launcher")
     device: str = opt("auto", "auto, cpu, cuda or mps")
+    force: bool = opt(False, "start on a GPU even if the planner says that it does not fit")
+    recipes = "zhrlhf.planning.recipes"  # what --recipe and --hardware stand for, see base.settings
+    choices = OptimizerSettings.choices | {"dtype": ("float32", "bfloat16", "auto")}
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.dtype == "bfloat16" and self.deepspeed and not self.bf16:
+            raise UserError("--dtype bfloat16 with --deepspeed needs --bf16, too; DeepSpeed then keeps float32 copies "
+                            "of the trained weights")
 
 # %% ../../nbs/04_training/411_training_settings.ipynb #7965448e
 @dataclass(frozen=True)
@@ -136,6 +147,7 @@ class RowSettings(LoraSettings):
                                      "tokens, as in the published code")
     val_size: float = opt(0.05, "share of --data that is held out for evaluation where --eval-data is not given, at "
                           "least one prompt or document (also with 0)")
+    token_cache: str = opt("", "folder that keeps tokenised text for later runs; default: the folder tokens of the run")
     least = LoraSettings.least | {"val_size": 0}
     below = LoraSettings.below | {"val_size": 1}
 
@@ -156,7 +168,6 @@ class DataSettings(RowSettings):
     "How a data set becomes rows and batches."
     per_device_train_batch_size: int = opt(32, "rows (or pairs) in one micro-batch")
     max_length: int = opt(256, "most tokens in a row")
-    token_cache: str = opt("", "folder that keeps tokenised text for later runs; default: the folder tokens of the run")
     least = RowSettings.least | {"per_device_train_batch_size": 1, "max_length": 2}
 
     @property
@@ -174,9 +185,10 @@ class TrainingSettings(DataSettings):
     warmup_steps: int = opt(20, "steps over which the learning rate rises from 0; constant has none")
     warmup_ratio: float = opt(0.0, "the same as a share of all steps; above 0 it replaces --warmup-steps")
     eval_steps: int = opt(0, "evaluate every N steps and at the end; 0: at the end only")
+    per_device_eval_batch_size: int = opt(200, "rows in one batch of an evaluation")
     lora_dropout: float = opt(0.0, "dropout in front of the adapters")
     least = DataSettings.least | {"warmup_steps": 0, "warmup_ratio": 0, "eval_steps": 0, "lora_dropout": 0,
-                                   "max_steps": -1}
+                                   "max_steps": -1, "per_device_eval_batch_size": 1}
     below = DataSettings.below | {"lora_dropout": 1, "warmup_ratio": 1}
     choices = DataSettings.choices | {"lr_scheduler_type": ("linear", "cosine", "constant", "constant_with_warmup")}
 

@@ -33,8 +33,8 @@ from ..data.in_memory import as_rows, is_file
 from ..data.token_cache import tokenizer_key
 from ..families import load_model, load_reward_model, load_tokenizer, save_model
 from ..models.lora import has_lora, merged_state
+from ..models.sharded import gathered
 from .callbacks import read_metrics
-from .deepspeed_engine import gathered
 
 # %% ../../nbs/04_training/412_trained.ipynb #c8bd3dad
 def open_part(folder: Path, name: str) -> nn.Module:
