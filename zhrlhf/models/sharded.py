@@ -78,7 +78,7 @@ def empty_sharded(model_class: type, config: PreTrainedConfig, dtype: torch.dtyp
     return model
 
 # %% ../../nbs/03_models/320_sharded.ipynb #2e4d9b5c
-PIECE = 2**22  # numbers that are read at once
+PIECE = 2**20  # numbers that are read at once
 
 
 def _stored_piece(source, start, end):
