@@ -4,6 +4,7 @@ Each check is a function from the project's root to a list of faults, one line e
 output is `N passed, M failed`; N and M count checks and notebooks; the exit code is 1 if anything failed."""
 import argparse
 import ast
+import importlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -514,26 +516,92 @@ CHECKS = {name.removeprefix("check_"): f for name, f in list(globals().items()) 
 
 # Notebooks as tests
 
-def run_notebook(path, root, seconds=SECONDS, flags=""):
-    """Test one notebook, and its companion if it has one, in a process of their own: the faults, as a list of lines
+# What most notebooks import, for 6 of their CPU-seconds each: the process that starts them imports it once
+LIBRARIES = ("nbdev.test", "matplotlib.pyplot", "pandas", "torch", "transformers.models.llama.modeling_llama", "peft",
+             "transformers.generation.utils", "transformers.pytorch_utils", "tokenizers", "safetensors.torch")
 
-    They share the process, so that torch is imported once."""
-    command = [BIN / "nbdev_test", "--n_workers", "0", "--path", str(path)]
-    if path.with_stem(f"{path.stem}_tests").exists():
-        command = [*command[:-1], str(path.parent), "--file_re", rf"^{path.stem}(_tests)?\.ipynb$"]
-    if flags:
-        command += ["--flags", flags]
-    child = subprocess.Popen(command, cwd=root, env=environment(root), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             text=True, encoding="utf-8", errors="replace", start_new_session=True)
+
+class Running:
+    "A notebook under test, and its companion if it has one, in a process of their own that is forked from this one"
+
+    def __init__(self, path, root, seconds=SECONDS, flags=""):
+        self.path, self.root, self.seconds, self.killed = path, root, seconds, False
+        os.environ |= {"OMP_NUM_THREADS": "1"}            # read when torch is imported
+        for library in LIBRARIES:
+            importlib.import_module(library)
+        self.file, self.began = tempfile.TemporaryFile(), time.monotonic()
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if not self.pid:
+            _test_here(path, root, self.file.fileno(), flags)
+
+    def ended(self):
+        "None while it runs; then (lines of faults, CPU-seconds of the process and of all that it waited for)"
+        pid, status, used = os.wait4(self.pid, os.WNOHANG)
+        if not pid:
+            if not self.killed and time.monotonic() - self.began > self.seconds:
+                os.killpg(self.pid, signal.SIGKILL)       # with all that the notebook started
+                self.killed = True
+            return None
+        with self.file:
+            self.file.seek(0)
+            said = self.file.read().decode("utf-8", "replace")
+        return self._faults(said, os.waitstatus_to_exitcode(status)), used.ru_utime + used.ru_stime
+
+    def _faults(self, said, code):
+        if self.killed:
+            return [f"still running after {self.seconds} s; make it shorter", *_tail(said, 10).splitlines()]
+        if "No files were eligible" in said:
+            return ["nbdev_test did not run it"]
+        return [] if code == 0 else _tail(said, 40).splitlines() or [f"exit code {code}"]
+
+
+def _test_here(path, root, output, flags):
+    "In the forked process: what `nbdev_test` does for the notebook and its companion, then the end of the process"
+    code = 1
     try:
-        said, _ = child.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGKILL)              # with all that the notebook started
-        said, _ = child.communicate()
-        return [f"still running after {seconds} s; make it shorter", *_tail(said, 10).splitlines()]
-    if "No files were eligible" in said:
-        return ["nbdev_test did not run it"]
-    return [] if child.returncode == 0 else _tail(said, 40).splitlines() or [f"exit code {child.returncode}"]
+        os.setsid()
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.environ |= environment(root)
+        os.chdir(root)
+        sys.path.insert(0, str(root))
+        from nbdev.test import nbdev_test
+        both = path.with_stem(f"{path.stem}_tests").exists()
+        chosen = {"path": str(path.parent), "file_re": rf"^{path.stem}(_tests)?\.ipynb$"} if both else {"path": str(path)}
+        nbdev_test(**chosen, flags=flags, n_workers=0)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def run_notebook(path, root, seconds=SECONDS, flags=""):
+    "Test one notebook, with its companion: its faults, as a list of lines"
+    running = Running(path, root, seconds, flags)
+    while (found := running.ended()) is None:
+        time.sleep(.05)
+    return found[0]
+
+
+def run_notebooks(pages, root, flags=""):
+    "Test notebooks, two at a time: for each, whether it passed"
+    waiting, running, results = list(pages), [], []
+    while waiting or running:
+        while waiting and len(running) < 2:
+            running.append(Running(waiting.pop(0), root, SECONDS * (3 if flags else 1), flags))
+        for one in list(running):
+            if (found := one.ended()) is not None:
+                running.remove(one)
+                name = one.path.relative_to(root / "nbs").with_suffix("").as_posix()
+                results.append(report("notebook", name, found[0], one.began, found[1]))
+        time.sleep(.05)
+    return results
 
 
 def _tail(text, lines):
@@ -547,9 +615,10 @@ def _call(command, root):
 
 # Reporting
 
-def report(kind, name, faults, began):
+def report(kind, name, faults, began, cpu=None):
     "One line for a check or a notebook, and its faults below: did it pass?"
-    lines = [f"{'ok  ' if not faults else 'FAIL'} {time.monotonic() - began:6.1f} s  {kind} {name}",
+    cost = "" if cpu is None else f"{cpu:6.1f} CPU-s  "
+    lines = [f"{'ok  ' if not faults else 'FAIL'} {time.monotonic() - began:6.1f} s  {cost}{kind} {name}",
              *(f"         {f}" for f in faults)]
     print("\n".join(lines), flush=True)
     return not faults
@@ -565,17 +634,11 @@ def run_check(name, root):
     return report("check", f"{name}: {CHECKS[name].__doc__}", faults, began)
 
 
-def test_notebook(path, root, flags=""):
-    began, limit = time.monotonic(), SECONDS * (3 if flags else 1)
-    return report("notebook", path.relative_to(root / "nbs").with_suffix("").as_posix(),
-                  run_notebook(path, root, limit, flags), began)
-
-
 def record_all(root, results, began):
     "Writes what a run with the long cells gave into nbs/results/test-all.json"
     found = {"command": "make test-all", "date": time.strftime("%Y-%m-%d"), "passed": sum(results),
              "failed": len(results) - sum(results), "seconds": round(time.monotonic() - began),
-             "cpu_seconds": round(sum(os.times()[2:4])), "cores": os.cpu_count(), "python": sys.version.split()[0]}
+             "cpu_seconds": round(sum(os.times()[:4])), "cores": os.cpu_count(), "python": sys.version.split()[0]}
     path = root / "nbs/results/test-all.json"
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
@@ -593,14 +656,13 @@ def main(argv=None, root=ROOT):
     pages = list(dict.fromkeys(p.with_stem(p.stem.removesuffix("_tests")) if is_companion(p) else p for p in pages))
     results = [] if args.only == "notebooks" else [run_check(name, root) for name in checks]
     if args.only != "checks":
-        with ThreadPoolExecutor(2) as pool:
-            results += pool.map(lambda path: test_notebook(path, root, "long" if args.all else ""), pages)
+        results += run_notebooks(pages, root, "long" if args.all else "")
     if not results or (not args.names and not args.self_test and not pages):
         results.append(report("check", "something to do: no such check or notebook", ["nothing was found"],
                               time.monotonic()))
     if args.all and not (args.names or args.only or args.self_test):
         record_all(root, results, began)
-    print(f"{os.times().children_user + os.times().children_system:.0f} CPU-seconds")
+    print(f"{sum(os.times()[:4]):.0f} CPU-seconds")
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     return int(not all(results))
 
