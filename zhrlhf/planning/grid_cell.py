@@ -7,7 +7,7 @@ __all__ = ['grid_records', 'grid_rows', 'cell_steps', 'BlockClock', 'resident_gi
            'cell_flops', 'device_peak', 'CellSettings', 'open_cell_model', 'cell_tokenizer', 'load_libraries',
            'measure_cell', 'speed_of', 'hardware_here', 'main']
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #3e560299
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #52d0fcf4
 import os
 import sys
 import time
@@ -41,7 +41,7 @@ from ..training.loop import Run, fit
 from ..training.settings import TrainingSettings
 from ..training.stage import make_engine, prepare_model
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #9ba4ae89
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #1001890a
 def grid_records(text: str, length: int, count: int = 64) -> list[Record]:
     "Records of about `length` characters: answers or translation, made of the poems, or those of a file."
     if text not in ("answers", "translation"):
@@ -58,7 +58,7 @@ def grid_records(text: str, length: int, count: int = 64) -> list[Record]:
     return [Record(*(sides[0][n * half:(n + 1) * half], (Answer(sides[1][n * half:(n + 1) * half]),)))
             for n in range(min(count, len(sides[0]) // half))]
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #e2fd8a9e
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #824ee870
 def grid_rows(model: torch.nn.Module, tokenizer, cell: Cell) -> list[Example]:
     "The rows of a cell, at most `max_length` tokens each; made rows have exactly as many where the layout allows it."
     account = Account()
@@ -80,12 +80,13 @@ def cell_steps(rows: list[Example], pad_id: int, cell: Cell, process: int = 0):
             at += cell.processes * cell.batch
         yield step
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #c0a244da
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #8975dcad
 class BlockClock:
     "A callback that notes when steps end, after the first `warmup`; it ends a process whose parent has gone."
 
     def __init__(self, warmup: int):
-        self.warmup, self.ends, self.tokens, self.losses, self.parent = warmup, [], [], [], os.getppid()
+        self.warmup, self.parent = warmup, os.getppid()
+        self.ends, self.cpu, self.tokens, self.losses = [], [], [], []
 
     def __call__(self, run: Run) -> None:
         if os.getppid() != self.parent:
@@ -96,12 +97,13 @@ class BlockClock:
             if torch.cuda.is_initialized():
                 torch.cuda.synchronize()
             self.ends.append(time.perf_counter())
+            self.cpu.append(time.process_time())
 
     def blocks(self, steps: int) -> list[float]:
         "Seconds per optimizer step of each block of `steps`."
         return [(b - a) / steps for a, b in zip(self.ends[::steps], self.ends[steps::steps])]
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #e9f96f1c
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #77090003
 def resident_gib(what: str = "VmHWM") -> float:
     "Resident memory of this process in GiB: VmHWM, the peak, or VmRSS, now; where Linux does not tell, the peak."
     try:
@@ -132,7 +134,7 @@ def memory_of_process(device: torch.device, before: float) -> dict[str, float | 
     return {"device_gib": torch.cuda.max_memory_reserved(device) / 2**30 if gpu else None,
             "tensors_gib": allocated if gpu else peak - before, "host_gib": peak, "host_before_gib": before}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #fd55b26b
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #1b1fae20
 def cell_flops(model: torch.nn.Module, length: int) -> float:
     "Floating-point operations per token of training, in rows of `length` tokens; frozen weights cost 4, others 6."
     counts = {True: 0, False: 0}
@@ -151,7 +153,7 @@ def device_peak(name: str) -> float | None:
     words = [word for word in known if word in name]
     return known[max(words, key=len)] * 1e12 if words else None
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #c8cfd3dd
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #06f78bd7
 @dataclass(frozen=True)
 class CellSettings(TrainingSettings):
     "The options of sft that a cell uses."
@@ -170,7 +172,7 @@ def cell_tokenizer(cell: Cell):
     known_folder = cell.model not in MODEL_PRESETS and Path(cell.model).exists()
     return load_tokenizer(cell.model) if known_folder else couplet_tokenizer()
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #ad3e8a59
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #70e2f49b
 def load_libraries(tokenizer) -> None:
     "One step of a tiny model: what torch and transformers load when they are first used is no memory of a cell."
     model = new_model("pangu-nano", tokenizer)
@@ -178,11 +180,13 @@ def load_libraries(tokenizer) -> None:
     loss.backward()
     torch.optim.AdamW(model.parameters(), fused=True).step()
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #0963d311
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #30943da2
 def measure_cell(cell: Cell, device_name: str = "auto", config: str = "") -> dict:
     """Trains as the cell says; returns speed, memory, versions and hardware.
 
-    `optimizer_step_s` are seconds of an optimizer step of all processes: processes × batch × accumulation rows."""
+    `optimizer_step_s` are seconds of an optimizer step of all processes: processes × batch × accumulation rows.
+    `cpu_s_per_optimizer_step`: seconds of processor time, summed over the processes; other programs do not change it
+    much."""
     settings = parse(CellSettings, cell_words(cell, device_name, config))
     device, tokenizer = pick_device(device_name), cell_tokenizer(cell)
     if cell.zero is not None:
@@ -202,9 +206,11 @@ def measure_cell(cell: Cell, device_name: str = "auto", config: str = "") -> dic
     fit(model, cell_steps(rows, tokenizer.pad_token_id, cell, rank()), lm_loss, engine, steps, [clock])
     memory = all_gather_object(memory_of_process(device, before))
     return {"parameters": numbers[False], "trainable": numbers[True], **speed_of(cell, clock, flops, device),
+            "cpu_s_per_optimizer_step": round(sum(all_gather_object(clock.cpu[-1] - clock.cpu[0]))
+                                              / (cell.repeats * cell.steps), 4),
             "memory": memory, "versions": versions(), "hardware": hardware_here(device)}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #bbd26835
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #0d330007
 def speed_of(cell: Cell, clock: BlockClock, flops: float, device: torch.device) -> dict:
     "What the clock says, per second of all processes together; `flops`: operations per token."
     blocks, count = clock.blocks(cell.steps), cell.processes * cell.batch * cell.accumulation
@@ -220,14 +226,16 @@ def speed_of(cell: Cell, clock: BlockClock, flops: float, device: torch.device) 
 
 
 def hardware_here(device: torch.device) -> dict:
-    "The machine of this process: device, processor cores, threads of torch, GiB of main memory."
+    """The machine of this process: device, processor cores, threads of torch, GiB of main memory; and how many processes
+    of the whole machine wanted a core in the last minute."""
     import psutil
     gpu = device.type == "cuda"
     return {"device": torch.cuda.get_device_name(device) if gpu else "cpu", "cores": os.cpu_count(),
             "device_gib": round(torch.cuda.get_device_properties(device).total_memory / 2**30, 1) if gpu else None,
-            "threads": torch.get_num_threads(), "host_gib": round(psutil.virtual_memory().total / 2**30, 1)}
+            "threads": torch.get_num_threads(), "host_gib": round(psutil.virtual_memory().total / 2**30, 1),
+            "load_average": round(psutil.getloadavg()[0], 1)}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #f5d0fec5
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #8e501844
 def main(argv: list[str] | None = None) -> None:
     "The process of a cell: CELL.json DEVICE CONFIG RESULT.json. The first of several processes writes the result."
     cell_file, device, config, result = sys.argv[1:] if argv is None else argv
@@ -240,7 +248,7 @@ def main(argv: list[str] | None = None) -> None:
     if is_main_process():
         write_json(result, found)
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #3f88c013
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #240dd2d8
 #| eval: false
 if __name__ == "__main__":
     run_main(main)
