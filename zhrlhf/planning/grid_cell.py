@@ -7,7 +7,7 @@ __all__ = ['grid_records', 'grid_rows', 'cell_steps', 'BlockClock', 'resident_gi
            'cell_flops', 'device_peak', 'CellSettings', 'open_cell_model', 'cell_tokenizer', 'load_libraries',
            'measure_cell', 'speed_of', 'hardware_here', 'main']
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #52d0fcf4
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #21119746
 import os
 import sys
 import time
@@ -36,12 +36,13 @@ from ..models.heads import lm_loss
 from ..models.hub import MODEL_PRESETS
 from .grids import Cell, cell_words
 from .recipes import CARDS
-from ..training.deepspeed_engine import join_process_group
+from ..training.deepspeed_engine import DeepSpeedEngine, join_process_group
+from ..training.engine import TorchEngine
 from ..training.loop import Run, fit
 from ..training.settings import TrainingSettings
 from ..training.stage import make_engine, prepare_model
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #1001890a
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #2e5a003b
 def grid_records(text: str, length: int, count: int = 64) -> list[Record]:
     "Records of about `length` characters: answers or translation, made of the poems, or those of a file."
     if text not in ("answers", "translation"):
@@ -58,7 +59,7 @@ def grid_records(text: str, length: int, count: int = 64) -> list[Record]:
     return [Record(*(sides[0][n * half:(n + 1) * half], (Answer(sides[1][n * half:(n + 1) * half]),)))
             for n in range(min(count, len(sides[0]) // half))]
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #824ee870
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #31f36434
 def grid_rows(model: torch.nn.Module, tokenizer, cell: Cell) -> list[Example]:
     "The rows of a cell, at most `max_length` tokens each; made rows have exactly as many where the layout allows it."
     account = Account()
@@ -80,7 +81,7 @@ def cell_steps(rows: list[Example], pad_id: int, cell: Cell, process: int = 0):
             at += cell.processes * cell.batch
         yield step
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #8975dcad
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #1d687f88
 class BlockClock:
     "A callback that notes when steps end, after the first `warmup`; it ends a process whose parent has gone."
 
@@ -103,7 +104,7 @@ class BlockClock:
         "Seconds per optimizer step of each block of `steps`."
         return [(b - a) / steps for a, b in zip(self.ends[::steps], self.ends[steps::steps])]
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #77090003
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #a15adbca
 def resident_gib(what: str = "VmHWM") -> float:
     "Resident memory of this process in GiB: VmHWM, the peak, or VmRSS, now; where Linux does not tell, the peak."
     try:
@@ -134,7 +135,7 @@ def memory_of_process(device: torch.device, before: float) -> dict[str, float | 
     return {"device_gib": torch.cuda.max_memory_reserved(device) / 2**30 if gpu else None,
             "tensors_gib": allocated if gpu else peak - before, "host_gib": peak, "host_before_gib": before}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #1b1fae20
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #2ecc7a54
 def cell_flops(model: torch.nn.Module, length: int) -> float:
     "Floating-point operations per token of training, in rows of `length` tokens; frozen weights cost 4, others 6."
     counts = {True: 0, False: 0}
@@ -153,7 +154,7 @@ def device_peak(name: str) -> float | None:
     words = [word for word in known if word in name]
     return known[max(words, key=len)] * 1e12 if words else None
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #06f78bd7
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #4296c814
 @dataclass(frozen=True)
 class CellSettings(TrainingSettings):
     "The options of sft that a cell uses."
@@ -172,15 +173,16 @@ def cell_tokenizer(cell: Cell):
     known_folder = cell.model not in MODEL_PRESETS and Path(cell.model).exists()
     return load_tokenizer(cell.model) if known_folder else couplet_tokenizer()
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #70e2f49b
-def load_libraries(tokenizer) -> None:
-    "One step of a tiny model: what torch and transformers load when they are first used is no memory of a cell."
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #ed5cc1a9
+def load_libraries(tokenizer, deepspeed: bool = False) -> None:
+    "One step of a tiny model: what the libraries load when they are first used is no memory of a cell."
     model = new_model("pangu-nano", tokenizer)
-    loss, _ = lm_loss(model, collate([Example((1, 2, 3), (1, 2, 3))], tokenizer.pad_token_id))
-    loss.backward()
-    torch.optim.AdamW(model.parameters(), fused=True).step()
+    small = {"zero_optimization": {"stage": 1, "reduce_bucket_size": 1e5, "allgather_bucket_size": 1e5}}
+    engine = DeepSpeedEngine(small, model, lr=1e-5) if deepspeed else TorchEngine(model, lr=1e-5)
+    row = collate([Example((1, 2, 3), (1, 2, 3))], tokenizer.pad_token_id)
+    fit(model, [[row]], lm_loss, engine, 1)
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #30943da2
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #d3d7291f
 def measure_cell(cell: Cell, device_name: str = "auto", config: str = "") -> dict:
     """Trains as the cell says; returns speed, memory, versions and hardware.
 
@@ -192,7 +194,7 @@ def measure_cell(cell: Cell, device_name: str = "auto", config: str = "") -> dic
     if cell.zero is not None:
         join_process_group(device.type)
         device = torch.device(device.type, torch.cuda.current_device()) if device.type == "cuda" else device
-    load_libraries(tokenizer)
+    load_libraries(tokenizer, cell.zero is not None)
     before = resident_gib("VmRSS")
     limit_memory(cell.device_gib, device)
     model = prepare_model(settings, partial(open_cell_model, cell, tokenizer), cell.model if
@@ -210,7 +212,7 @@ def measure_cell(cell: Cell, device_name: str = "auto", config: str = "") -> dic
                                               / (cell.repeats * cell.steps), 4),
             "memory": memory, "versions": versions(), "hardware": hardware_here(device)}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #0d330007
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #69916166
 def speed_of(cell: Cell, clock: BlockClock, flops: float, device: torch.device) -> dict:
     "What the clock says, per second of all processes together; `flops`: operations per token."
     blocks, count = clock.blocks(cell.steps), cell.processes * cell.batch * cell.accumulation
@@ -235,7 +237,7 @@ def hardware_here(device: torch.device) -> dict:
             "threads": torch.get_num_threads(), "host_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "load_average": round(psutil.getloadavg()[0], 1)}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #8e501844
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #c43007bb
 def main(argv: list[str] | None = None) -> None:
     "The process of a cell: CELL.json DEVICE CONFIG RESULT.json. The first of several processes writes the result."
     cell_file, device, config, result = sys.argv[1:] if argv is None else argv
@@ -248,7 +250,7 @@ def main(argv: list[str] | None = None) -> None:
     if is_main_process():
         write_json(result, found)
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #240dd2d8
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #ae538aed
 #| eval: false
 if __name__ == "__main__":
     run_main(main)
