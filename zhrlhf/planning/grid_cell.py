@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['grid_records', 'grid_rows', 'cell_steps', 'BlockClock', 'resident_gib', 'limit_memory', 'memory_of_process',
-           'cell_flops', 'device_peak', 'CellSettings', 'open_cell_model', 'cell_tokenizer', 'load_libraries',
+           'cell_flops', 'device_peak', 'CellSettings', 'open_cell_model', 'cell_tokenizer', 'cell_numbers',
            'measure_cell', 'speed_of', 'hardware_here', 'main']
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #21119746
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #ab44243f
 import os
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,14 +36,14 @@ from ..models.examples import best_answer_rows
 from ..models.heads import lm_loss
 from ..models.hub import MODEL_PRESETS
 from .grids import Cell, cell_words
+from .memory_trace import LiveBytes
 from .recipes import CARDS
-from ..training.deepspeed_engine import DeepSpeedEngine, join_process_group
-from ..training.engine import TorchEngine
+from ..training.deepspeed_engine import join_process_group
 from ..training.loop import Run, fit
 from ..training.settings import TrainingSettings
 from ..training.stage import make_engine, prepare_model
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #2e5a003b
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #708e8515
 def grid_records(text: str, length: int, count: int = 64) -> list[Record]:
     "Records of about `length` characters: answers or translation, made of the poems, or those of a file."
     if text not in ("answers", "translation"):
@@ -59,7 +60,7 @@ def grid_records(text: str, length: int, count: int = 64) -> list[Record]:
     return [Record(*(sides[0][n * half:(n + 1) * half], (Answer(sides[1][n * half:(n + 1) * half]),)))
             for n in range(min(count, len(sides[0]) // half))]
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #31f36434
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #1f31184f
 def grid_rows(model: torch.nn.Module, tokenizer, cell: Cell) -> list[Example]:
     "The rows of a cell, at most `max_length` tokens each; made rows have exactly as many where the layout allows it."
     account = Account()
@@ -81,9 +82,9 @@ def cell_steps(rows: list[Example], pad_id: int, cell: Cell, process: int = 0):
             at += cell.processes * cell.batch
         yield step
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #1d687f88
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #27eb7744
 class BlockClock:
-    "A callback that notes when steps end, after the first `warmup`; it ends a process whose parent has gone."
+    "A callback that notes when steps end, but for the first `warmup`; it ends a process whose parent has gone."
 
     def __init__(self, warmup: int):
         self.warmup, self.parent = warmup, os.getppid()
@@ -94,17 +95,21 @@ class BlockClock:
             os._exit(1)
         self.losses.append(run.metrics["loss"])
         self.tokens.append(run.metrics["tokens"])
-        if run.step >= self.warmup:
-            if torch.cuda.is_initialized():
-                torch.cuda.synchronize()
-            self.ends.append(time.perf_counter())
-            self.cpu.append(time.process_time())
+        if len(self.losses) > self.warmup:
+            self.start()
+
+    def start(self) -> None:
+        "Notes the time: where the timed part begins, and where each of its steps ends."
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        self.ends.append(time.perf_counter())
+        self.cpu.append(time.process_time())
 
     def blocks(self, steps: int) -> list[float]:
         "Seconds per optimizer step of each block of `steps`."
         return [(b - a) / steps for a, b in zip(self.ends[::steps], self.ends[steps::steps])]
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #a15adbca
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #6eff5f6d
 def resident_gib(what: str = "VmHWM") -> float:
     "Resident memory of this process in GiB: VmHWM, the peak, or VmRSS, now; where Linux does not tell, the peak."
     try:
@@ -128,14 +133,15 @@ def limit_memory(gib: float, device: torch.device) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (int(taken + gib * 2**30), resource.RLIM_INFINITY))
 
 
-def memory_of_process(device: torch.device, before: float) -> dict[str, float | None]:
-    "GiB of this process at the peak; `before`: resident size before the model was made."
-    peak, gpu = resident_gib(), device.type == "cuda"
-    allocated = torch.cuda.max_memory_allocated(device) / 2**30 if gpu else None
+def memory_of_process(device: torch.device, before: float, live: LiveBytes | None = None) -> dict[str, float | None]:
+    """GiB of this process at the peak; `before`: resident size before the model was made, `live`: what has counted the
+    tensors on a CPU."""
+    gpu = device.type == "cuda"
+    tensors = torch.cuda.max_memory_allocated(device) if gpu else live.peak if live else 0
     return {"device_gib": torch.cuda.max_memory_reserved(device) / 2**30 if gpu else None,
-            "tensors_gib": allocated if gpu else peak - before, "host_gib": peak, "host_before_gib": before}
+            "tensors_gib": tensors / 2**30, "host_gib": resident_gib(), "host_before_gib": before}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #2ecc7a54
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #f4546969
 def cell_flops(model: torch.nn.Module, length: int) -> float:
     "Floating-point operations per token of training, in rows of `length` tokens; frozen weights cost 4, others 6."
     counts = {True: 0, False: 0}
@@ -154,7 +160,7 @@ def device_peak(name: str) -> float | None:
     words = [word for word in known if word in name]
     return known[max(words, key=len)] * 1e12 if words else None
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #4296c814
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #97ec944e
 @dataclass(frozen=True)
 class CellSettings(TrainingSettings):
     "The options of sft that a cell uses."
@@ -173,16 +179,13 @@ def cell_tokenizer(cell: Cell):
     known_folder = cell.model not in MODEL_PRESETS and Path(cell.model).exists()
     return load_tokenizer(cell.model) if known_folder else couplet_tokenizer()
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #ed5cc1a9
-def load_libraries(tokenizer, deepspeed: bool = False) -> None:
-    "One step of a tiny model: what the libraries load when they are first used is no memory of a cell."
-    model = new_model("pangu-nano", tokenizer)
-    small = {"zero_optimization": {"stage": 1, "reduce_bucket_size": 1e5, "allgather_bucket_size": 1e5}}
-    engine = DeepSpeedEngine(small, model, lr=1e-5) if deepspeed else TorchEngine(model, lr=1e-5)
-    row = collate([Example((1, 2, 3), (1, 2, 3))], tokenizer.pad_token_id)
-    fit(model, [[row]], lm_loss, engine, 1)
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #fcbd6188
+def cell_numbers(model: torch.nn.Module) -> dict[str, int]:
+    "How many numbers a model has, and how many of them are trained; also of one that ZeRO-3 has sharded."
+    sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in model.parameters()]
+    return {"parameters": sum(n for n, _ in sizes), "trainable": sum(n for n, trained in sizes if trained)}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #d3d7291f
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #7a493fee
 def measure_cell(cell: Cell, device_name: str = "auto", config: str = "") -> dict:
     """Trains as the cell says; returns speed, memory, versions and hardware.
 
@@ -194,25 +197,25 @@ def measure_cell(cell: Cell, device_name: str = "auto", config: str = "") -> dic
     if cell.zero is not None:
         join_process_group(device.type)
         device = torch.device(device.type, torch.cuda.current_device()) if device.type == "cuda" else device
-    load_libraries(tokenizer, cell.zero is not None)
     before = resident_gib("VmRSS")
     limit_memory(cell.device_gib, device)
-    model = prepare_model(settings, partial(open_cell_model, cell, tokenizer), cell.model if
-                          Path(cell.model).exists() else "")
-    rows, clock = grid_rows(model, tokenizer, cell), BlockClock(cell.warmup)
-    flops = cell_flops(model, max(map(len, rows)))
-    numbers = {kind: sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters() if p.requires_grad or not kind)
-               for kind in (False, True)}
-    steps = cell.warmup + cell.repeats * cell.steps
-    engine = make_engine(settings, model, schedule="constant")
-    fit(model, cell_steps(rows, tokenizer.pad_token_id, cell, rank()), lm_loss, engine, steps, [clock])
-    memory = all_gather_object(memory_of_process(device, before))
-    return {"parameters": numbers[False], "trainable": numbers[True], **speed_of(cell, clock, flops, device),
+    clock, start = BlockClock(cell.warmup), cell.model if Path(cell.model).exists() else ""
+    with nullcontext() if device.type == "cuda" else LiveBytes() as live:
+        model = prepare_model(settings, partial(open_cell_model, cell, tokenizer), start)
+        rows = grid_rows(model, tokenizer, cell)
+        flops, numbers = cell_flops(model, max(map(len, rows))), cell_numbers(model)
+        steps = cell_steps(rows, tokenizer.pad_token_id, cell, rank())
+        engine = make_engine(settings, model, schedule="constant")
+        fit(model, steps, lm_loss, engine, cell.warmup, [clock])
+    clock.start()                                          # from here on nothing is counted, and steps are timed
+    fit(model, steps, lm_loss, engine, cell.repeats * cell.steps, [clock])
+    memory = all_gather_object(memory_of_process(device, before, live))
+    return {**numbers, **speed_of(cell, clock, flops, device),
             "cpu_s_per_optimizer_step": round(sum(all_gather_object(clock.cpu[-1] - clock.cpu[0]))
                                               / (cell.repeats * cell.steps), 4),
             "memory": memory, "versions": versions(), "hardware": hardware_here(device)}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #69916166
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #aa671562
 def speed_of(cell: Cell, clock: BlockClock, flops: float, device: torch.device) -> dict:
     "What the clock says, per second of all processes together; `flops`: operations per token."
     blocks, count = clock.blocks(cell.steps), cell.processes * cell.batch * cell.accumulation
@@ -237,7 +240,7 @@ def hardware_here(device: torch.device) -> dict:
             "threads": torch.get_num_threads(), "host_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "load_average": round(psutil.getloadavg()[0], 1)}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #c43007bb
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #68fc7b73
 def main(argv: list[str] | None = None) -> None:
     "The process of a cell: CELL.json DEVICE CONFIG RESULT.json. The first of several processes writes the result."
     cell_file, device, config, result = sys.argv[1:] if argv is None else argv
@@ -250,7 +253,7 @@ def main(argv: list[str] | None = None) -> None:
     if is_main_process():
         write_json(result, found)
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #ae538aed
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #57ac8623
 #| eval: false
 if __name__ == "__main__":
     run_main(main)

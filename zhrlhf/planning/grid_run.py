@@ -7,7 +7,7 @@ __all__ = ['OOM_WORDS', 'SIGKILL', 'cell_job', 'predicted', 'Ended', 'error_line
            'said', 'run_cells', 'table_row', 'table_rows', 'grid_table', 'grid_picture', 'write_tables', 'run_grid',
            'predictions']
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #e44d2cbf
+# %% ../../nbs/08_scale/826_grid_results.ipynb #df6ebb6a
 import os
 import re
 import subprocess
@@ -37,7 +37,7 @@ from .memory_check import job_of_stage
 from .memory_parts import Job, estimate_job
 from .memory_trace import trace
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #113094bf
+# %% ../../nbs/08_scale/826_grid_results.ipynb #46e3da2f
 def cell_job(cell: Cell, device_bytes: float) -> Job:
     "What the planner is given for a cell."
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,7 @@ def predicted(cell: Cell, device: str, hardware: str = "") -> dict:
                                              "fits": ("yes" if both < limit else "no") if limit else None}),
             "phase": e.peak, "optimizer_step_s": hours and round(hours * 3600, 3)}
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #53791afc
+# %% ../../nbs/08_scale/826_grid_results.ipynb #4d59de14
 @dataclass(frozen=True)
 class Ended:
     "What is left of the processes of a cell."
@@ -109,7 +109,7 @@ def outcome(ended: Ended) -> tuple[str, str]:
     why = line if failed >= 0 else f"signal {-failed}: {line}"
     return ("OOM" if OOM_WORDS.search(line) else "crashed"), why
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #b2fd35c6
+# %% ../../nbs/08_scale/826_grid_results.ipynb #74f6d741
 def _environment(cell, device, number, port):
     "The environment of one process of a cell."
     cores = max(1, (os.cpu_count() or 1) // cell.processes)
@@ -137,7 +137,7 @@ def _wait(processes, minutes):
                 process.kill()
             process.wait()
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #51f7b9b9
+# %% ../../nbs/08_scale/826_grid_results.ipynb #b93ff486
 def start_processes(cell: Cell, folder: Path, device: str) -> Ended:
     "Runs the processes of a cell on a cpu or cuda device; their files are in `folder`, and their output in log-N.txt."
     folder.mkdir(parents=True, exist_ok=True)
@@ -160,7 +160,7 @@ def start_processes(cell: Cell, folder: Path, device: str) -> Ended:
     text = (folder / f"log-{failed}.txt").read_text(encoding="utf-8", errors="replace")
     return Ended(codes, text, read_json(result) if result.exists() else None, round(time.monotonic() - began, 1), over)
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #97955959
+# %% ../../nbs/08_scale/826_grid_results.ipynb #71bec6ff
 def finished_cells(out: Path) -> dict[str, dict]:
     "The rows of a folder of results, by name."
     path = out / "cells.jsonl"
@@ -199,7 +199,7 @@ def run_cells(grid: Grid, cells: Sequence[Cell], out: Path, device: str = "cpu",
         print(printable(said(rows[cell.name])), flush=True)
     return [rows[cell.name] for cell in cells]
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #40434d61
+# %% ../../nbs/08_scale/826_grid_results.ipynb #3954c1cd
 def _time(seconds):
     "A time in the unit that fits."
     return None if seconds is None else f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.1f} min"
@@ -246,7 +246,7 @@ def table_rows(rows: Sequence[dict], grid: Grid) -> list[dict]:
         found.append(shared | own | last)
     return found
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #917a09ae
+# %% ../../nbs/08_scale/826_grid_results.ipynb #a501a492
 def grid_table(rows: Sequence[dict], grid: Grid) -> Html:
     "The table of a grid; columns in which nothing stands are left out."
     table = table_rows(rows, grid)
@@ -284,7 +284,7 @@ def grid_picture(rows: Sequence[dict], grid: Grid):
     right.set_xscale("log")
     return left.figure
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #95384a90
+# %% ../../nbs/08_scale/826_grid_results.ipynb #6e533265
 def write_tables(rows: Sequence[dict], grid: Grid, out: Path) -> None:
     "The table and the picture of a grid, as table.html and grid.png in the folder of the results."
     write_text(out / "table.html", html_page(grid.title, grid_table(rows, grid)))

@@ -6,7 +6,7 @@
 __all__ = ['GRID_KINDS', 'GRID_FOLDER', 'Cell', 'Grid', 'shipped_grids', 'read_grid', 'published_speed', 'cell_config',
            'cell_words', 'GridSettings', 'chosen', 'cell_key']
 
-# %% ../../nbs/08_scale/824_grids.ipynb #8e63282f
+# %% ../../nbs/08_scale/824_grids.ipynb #7f6c3fe6
 import difflib
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from importlib.resources import files
@@ -17,7 +17,7 @@ from ..base.errors import UserError
 from ..base.files import _open
 from ..base.settings import opt
 
-# %% ../../nbs/08_scale/824_grids.ipynb #b19fcd76
+# %% ../../nbs/08_scale/824_grids.ipynb #219b048d
 @dataclass(frozen=True)
 class Cell:
     "One run of SFT that a grid measures."
@@ -44,12 +44,12 @@ class Cell:
     text: str = "answers"                                # answers, translation, or a file of records
     epoch_rows: int = 0                                  # rows of an epoch, for its time; 0: none is said
     device_gib: float = 0                                # so much memory each process may take; 0: no limit
-    warmup: int = 1                                      # steps before the clock starts
+    warmup: int = 2                                      # steps before the clock starts
     steps: int = 2                                       # of a repeat
     repeats: int = 3
     minutes: float = 30.0                                # then the run is stopped
 
-# %% ../../nbs/08_scale/824_grids.ipynb #c5f35b95
+# %% ../../nbs/08_scale/824_grids.ipynb #ca95d94f
 @dataclass(frozen=True)
 class Grid:
     "A file of cells, with what others have measured for them."
@@ -60,7 +60,7 @@ class Grid:
     cells: list[Cell]
     published: dict[str, dict]                           # figures of others, by the name of the cell
 
-# %% ../../nbs/08_scale/824_grids.ipynb #70a630f0
+# %% ../../nbs/08_scale/824_grids.ipynb #b7420537
 GRID_KINDS = ("zero", "lora")
 GRID_FOLDER = files("zhrlhf").joinpath("assets/grids")
 _HINTS = get_type_hints(Cell)
@@ -83,7 +83,7 @@ def _value(name, value, where):
         raise UserError(f"{where}: {name}: {value!r:.40} is no {wanted.removeprefix('a ')}; correct it")
     return value
 
-# %% ../../nbs/08_scale/824_grids.ipynb #52c5f9f6
+# %% ../../nbs/08_scale/824_grids.ipynb #a963f4da
 def _cell(row, where):
     "A row of a file as a `Cell`."
     if not isinstance(row, dict):
@@ -105,7 +105,7 @@ def _cell(row, where):
         raise UserError(f"{where}: several processes and offload are ZeRO's; give zero: 0 to 3")
     return cell
 
-# %% ../../nbs/08_scale/824_grids.ipynb #21583ea4
+# %% ../../nbs/08_scale/824_grids.ipynb #fddfc1a1
 def shipped_grids() -> list[str]:
     "The names of the grids that come with the package."
     return sorted(path.name.removesuffix(".yaml") for path in GRID_FOLDER.iterdir()
@@ -123,7 +123,7 @@ def _yaml(path):
             raise UserError(f"{path}{f', line {mark.line + 1}' if mark else ''}: not YAML; see the grids that "
                             f"come with the package") from None
 
-# %% ../../nbs/08_scale/824_grids.ipynb #c776d4ed
+# %% ../../nbs/08_scale/824_grids.ipynb #a87568a1
 def read_grid(name: str | Path, kind: str = "") -> Grid:
     """A grid that comes with the package, or one of a YAML file; `kind`: the one that is wanted.
 
@@ -146,13 +146,13 @@ def read_grid(name: str | Path, kind: str = "") -> Grid:
     published = {row["name"]: row for row in _yaml(beside)} if beside.is_file() else {}
     return Grid(short, said["kind"], said.get("title", short), said.get("hardware", ""), cells, published)
 
-# %% ../../nbs/08_scale/824_grids.ipynb #4e21e23e
+# %% ../../nbs/08_scale/824_grids.ipynb #b0703a78
 def published_speed(cell: Cell, grid: Grid) -> float | None:
     "Rows per second that others have published for a cell: the rows of an epoch by its seconds."
     seconds = grid.published.get(cell.name, {}).get("epoch_s")
     return cell.epoch_rows / seconds if seconds and cell.epoch_rows else None
 
-# %% ../../nbs/08_scale/824_grids.ipynb #6a6edd76
+# %% ../../nbs/08_scale/824_grids.ipynb #14d1b3d0
 def cell_config(cell: Cell) -> dict:
     "DeepSpeed's config of a cell."
     away = {"device": "cpu", "pin_memory": cell.pinned}
@@ -180,7 +180,7 @@ def cell_words(cell: Cell, device: str = "auto", config: str | Path = "") -> lis
         words += [f"--lora-bias={cell.lora_bias}"] * (cell.lora_bias != "none")
     return words
 
-# %% ../../nbs/08_scale/824_grids.ipynb #2fb06a5a
+# %% ../../nbs/08_scale/824_grids.ipynb #bde11796
 @dataclass(frozen=True)
 class GridSettings:
     """Measure a grid of SFT runs, each in processes of its own: rows per second, memory, and what the planner predicts.
@@ -204,7 +204,7 @@ def chosen(grid: Grid, only: list[str]) -> list[Cell]:
     return [cell for cell in grid.cells if not only or cell.name in only or
             cell.name.startswith(tuple(word for word in only if word not in names))]
 
-# %% ../../nbs/08_scale/824_grids.ipynb #ea14af91
+# %% ../../nbs/08_scale/824_grids.ipynb #f42ecd28
 def cell_key(cell: Cell) -> dict:
     "What a cell is, as a dict that JSON gives back equal: a finished run counts as long as this has not changed."
     return asdict(cell)
