@@ -10,12 +10,14 @@ __all__ = ['synchronized_clock', 'calibrate', 'Clock', 'NoUpdate', 'bare_loss', 
 # %% ../nbs/08_scale/804_bench.ipynb #9658856b
 from .base.errors import UserError
 from .base.settings import answer_help, parse
+from .planning.grids import GRID_KINDS, GridSettings
 from .planning.settings import SpeedSettings, WORKS
 
 # %% ../nbs/08_scale/804_bench.ipynb #ef6eea1e
 #| eval: false
 if __name__ == "__main__":
-    answer_help({f"speed {work}": SpeedSettings for work in WORKS})  # before the imports that take seconds
+    # before the imports that take seconds
+    answer_help({f"speed {work}": SpeedSettings for work in WORKS} | dict.fromkeys(GRID_KINDS, GridSettings))
 
 # %% ../nbs/08_scale/804_bench.ipynb #940b2a96
 import json
@@ -38,6 +40,7 @@ from .evals.loglikelihood import loglikelihood
 from .models.heads import label_logprobs, lm_loss
 from .models.registry import blocks_of, family_of, freeze
 from .models.sampling import Sampling
+from .planning.grid_run import run_grid
 from .planning.workloads import (columns_of, examples_of, field_texts, made_rows,
                                        open_or_make, open_tokenizer, preference_rows, work_batches)
 from .ppo import PPOSettings, ppo_experience, ppo_loss
@@ -319,11 +322,15 @@ def speed(work: str, settings: SpeedSettings) -> dict:
 
 # %% ../nbs/08_scale/804_bench.ipynb #f63e3ad5
 def main(argv: Sequence[str] | None = None) -> None:
-    "The command line of `bench`: `speed WORK`, then options."
+    "The command line of `bench`: `speed WORK`, or a grid of runs, then options."
     words = [str(w) for w in (sys.argv[1:] if argv is None else argv)]
     usage = f"python -m zhrlhf.bench speed {'|'.join(WORKS)} …"
     if words[:1] in (["-h"], ["--help"]) or not words:
-        print(f"usage: {usage}\n\n{SpeedSettings.__doc__}\nOptions: python -m zhrlhf.bench speed sft --help")
+        print(f"usage: {usage}\n       python -m zhrlhf.bench {'|'.join(GRID_KINDS)} …\n\n{SpeedSettings.__doc__}\n"
+              f"{GridSettings.__doc__}\nOptions: python -m zhrlhf.bench speed sft --help, or zero --help")
+        return
+    if words[0] in GRID_KINDS:
+        run_grid(words[0], parse(GridSettings, words[1:], prog=f"python -m zhrlhf.bench {words[0]}"))
         return
     if words[0] != "speed" or len(words) < 2 or words[1] not in WORKS:
         named = " ".join(words[:2])
