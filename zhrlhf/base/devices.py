@@ -31,5 +31,19 @@ def pick_device(name: str = "auto") -> torch.device:
 
 # %% ../../nbs/10_tools/1007_devices.ipynb #27c930d2
 def to_device(batch: dict, device: torch.device) -> dict:
-    "The batch with its tensors on `device`; numbers and names stay as they are."
-    return {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}
+    """The batch with its tensors on `device`; numbers and names stay as they are.
+
+    Labels [B, T] that leave the host take `label_places` [2, N] along, the rows and columns of the labels behind the
+    first column that are not −100: found here, because asking a GPU how many there are would wait for it."""
+    moved = {name: _moved(value, device) if torch.is_tensor(value) else value for name, value in batch.items()}
+    labels = batch.get("labels")
+    if torch.is_tensor(labels) and labels.device.type == "cpu" and torch.device(device).type != "cpu":
+        moved["label_places"] = _moved((labels[:, 1:] != -100).nonzero().T.contiguous(), device)
+    return moved
+
+
+def _moved(value, device):
+    "A tensor on a device; to a GPU from pinned memory, so that the host need not wait for the copy."
+    if value.device.type == "cpu" and torch.device(device).type == "cuda":
+        return value.pin_memory().to(device, non_blocking=True)
+    return value.to(device)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['IGNORE', 'Example', 'row_lengths', 'positions_from_mask', 'collate', 'pack', 'collate_packed', 'check_batch_size',
-           'epoch_order', 'Batches', 'bucketed_batches', 'RowBatches', 'sorted_batches', 'VariedRows', 'packed_batches',
-           'collate_groups', 'collate_pairs', 'pair_batches']
+           'epoch_order', 'Batches', 'fill_to_budget', 'token_batches', 'bucketed_batches', 'RowBatches',
+           'sorted_batches', 'VariedRows', 'packed_batches', 'collate_groups', 'collate_pairs', 'pair_batches']
 
 # %% ../../nbs/02_data/209_batches.ipynb #5cbba08b
 from collections.abc import Callable, Iterator, Sequence
@@ -128,17 +128,21 @@ def check_batch_size(n: int, batch_size: int, lengths: Sequence[int] | None, dro
         raise ValueError("sorted by length, the longest items would be left out in every epoch")
 
 
-def epoch_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int,
-                drop_last: bool = False) -> list[np.ndarray]:
+def epoch_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int, drop_last: bool = False,
+                first: Sequence[int] | None = None) -> list[np.ndarray]:
     """The batches of one epoch as arrays of indices, rows of similar length together.
 
-    Every index occurs once; one batch may be smaller, or is left out with `drop_last`."""
-    rng = np.random.default_rng([seed, epoch])
+    Every index occurs once; one batch may be smaller, or is left out with `drop_last`. `first`: sizes; the
+    `batch_size` largest items are the first batch of epoch 0."""
+    rng, head = np.random.default_rng([seed, epoch]), []
     order, window = rng.permutation(len(lengths)), 50 * batch_size
+    if first is not None and epoch == 0:
+        largest = np.argsort(first, kind="stable")[-batch_size:]
+        head, order = [largest], order[~np.isin(order, largest)]
     order = np.concatenate([w[np.argsort(lengths[w], kind="stable")]
                             for w in np.split(order, range(window, len(order), window))])
     batches = np.split(order, range(batch_size, len(order), batch_size))
-    shuffled = [batches[i] for i in rng.permutation(len(batches))]
+    shuffled = head + [batches[i] for i in rng.permutation(len(batches)) if len(batches[i])]
     return [batch for batch in shuffled if len(batch) == batch_size or not drop_last]
 
 # %% ../../nbs/02_data/209_batches.ipynb #692ddaaf
@@ -154,13 +158,15 @@ class Batches:
                  micro_batch_size: int | None = None,   # the most items of one micro-batch; None: all of a step
                  vary: Callable | None = None,          # (item, rng) -> the item as it is drawn this time
                  data: str = "",                        # the token cache that the items come from
-                 drop_last: bool = False):              # every step is full; the rest of an epoch is left out
+                 drop_last: bool = False,               # every step is full; the rest of an epoch is left out
+                 first: Sequence[int] | None = None):   # sizes; the `batch_size` largest items make the first step
         check_batch_size(len(items), batch_size, lengths, drop_last)
         self.items, self.build, self.batch_size, self.seed, self.start = items, build, batch_size, seed, 0
         self.lengths = np.asarray(lengths) if lengths is not None else np.zeros(len(items), dtype=int)
         self.micro_batch_size, self.vary, self.data = micro_batch_size or batch_size, vary, data
         self.per_epoch = len(items) // batch_size if drop_last else -(-len(items) // batch_size)
-        self._epoch = lru_cache(maxsize=2)(partial(epoch_order, self.lengths, batch_size, seed, drop_last=drop_last))
+        self._epoch = lru_cache(maxsize=2)(partial(epoch_order, self.lengths, batch_size, seed, drop_last=drop_last,
+                                                   first=first))
 
     def at(self, step: int) -> list[dict[str, torch.Tensor]]:
         "This process's micro-batches of optimizer step `step` (from 0)."
@@ -182,14 +188,46 @@ class Batches:
         for step in count(self.start):
             yield self.at(step)
 
+# %% ../../nbs/02_data/209_batches.ipynb #ffc6ab76
+def fill_to_budget(lengths: np.ndarray, max_tokens: int, seed: int = 0) -> list[np.ndarray]:
+    """Groups of indices of similar length, each with as many rows as fit `max_tokens` when all are padded to the longest;
+    every index once. `UserError` if one row alone does not fit."""
+    if max(lengths) > max_tokens:
+        raise UserError(f"a row (or pair) of {max(lengths)} tokens does not fit a batch of {max_tokens}; raise "
+                        f"--max-tokens-per-batch, or lower --max-length")
+    order, groups = np.random.default_rng([seed]).permutation(len(lengths)), []
+    window = 50 * max(1, int(max_tokens / np.mean(lengths)))
+    for part in np.split(order, range(window, len(order), window)):
+        part = part[np.argsort(lengths[part], kind="stable")]
+        while len(part):
+            padded = np.arange(1, len(part) + 1) * lengths[part]  # of the first 1, 2, … rows; it never falls
+            count = np.searchsorted(padded, max_tokens, "right")
+            groups.append(part[:count])
+            part = part[count:]
+    return groups
+
+
+def token_batches(items: Sequence, build: Callable, lengths: Sequence[int], max_tokens: int, batches_per_step: int,
+                  seed: int = 0, longest_first: bool = False) -> Batches:
+    """Batches whose steps have `batches_per_step` micro-batches of at most `max_tokens` padded tokens, over all
+    processes; `lengths`: the tokens of each item."""
+    lengths = np.asarray(lengths)
+    check_batch_size(len(lengths), batches_per_step, None, False)
+    groups = fill_to_budget(lengths, max_tokens, seed)
+    sizes = [len(group) * max(lengths[group]) for group in groups]
+    return Batches(groups, lambda chosen: build([items[i] for group in chosen for i in group]), batches_per_step, seed,
+                   None, micro_batch_size=1, data=getattr(items, "name", ""), first=sizes if longest_first else None)
+
 # %% ../../nbs/02_data/209_batches.ipynb #aaa2a104
 def bucketed_batches(examples: Sequence[Example], pad_id: int, batch_size: int, seed: int = 0,
-                     micro_batch_size: int | None = None, vary: Callable | None = None) -> Batches:
+                     micro_batch_size: int | None = None, vary: Callable | None = None,
+                     longest_first: bool = False) -> Batches:
     """Batches of examples, padded on the right, rows of similar length together.
 
     `vary(example, rng)` changes a row each time it is drawn."""
-    return Batches(examples, lambda rows: collate(rows, pad_id), batch_size, seed, row_lengths(examples),
-                   micro_batch_size, vary, getattr(examples, "name", ""))
+    lengths = row_lengths(examples)
+    return Batches(examples, lambda rows: collate(rows, pad_id), batch_size, seed, lengths, micro_batch_size, vary,
+                   getattr(examples, "name", ""), first=lengths if longest_first else None)
 
 
 class RowBatches(Sequence):
@@ -254,11 +292,11 @@ def collate_pairs(groups: list[list[tuple[Example, Example]]], together: Callabl
 
 
 def pair_batches(groups: list[list[tuple[Example, Example]]], together: Callable, batch_size: int, seed: int = 0,
-                 micro_batch_size: int | None = None) -> Batches:
+                 micro_batch_size: int | None = None, longest_first: bool = False) -> Batches:
     """Batches of groups of (chosen, rejected) pairs; `batch_size` counts groups.
 
     `together(lists of examples)` turns the rows of the groups into tensors."""
     lengths = groups.lengths if hasattr(groups, "lengths") else [max(len(e) for pair in group for e in pair)
                                                                  for group in groups]
     return Batches(groups, lambda chosen: collate_pairs(chosen, together), batch_size, seed, lengths, micro_batch_size,
-                   data=getattr(groups, "name", ""))
+                   data=getattr(groups, "name", ""), first=lengths if longest_first else None)

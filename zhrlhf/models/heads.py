@@ -81,7 +81,8 @@ def label_states(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> tupl
     """What `logits_of` makes the logits of the N labelled tokens from: hidden states [N, D], row by row; and the labels
     [N]."""
     labels = batch["labels"][:, 1:]
-    positions = (labels != IGNORE).nonzero(as_tuple=True)
+    # of a batch that came from the host they are known; `nonzero` would wait for a GPU
+    positions = tuple(batch["label_places"]) if "label_places" in batch else (labels != IGNORE).nonzero(as_tuple=True)
     if head_kind(model) == "whole":
         return model(**model_inputs(model, batch), use_cache=False).logits[positions], labels[positions]
     return hidden_states_at(model, batch, *positions), labels[positions]
