@@ -13,6 +13,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -39,9 +40,10 @@ def evaluation(measure: Callable, prefix: str = "eval") -> Callable:
 
 def evaluate_model(run, measure: Callable) -> dict:
     "What `measure(model)` returns for the model of a run: in eval mode, without gradients, run by the engine."
-    training = run.model.training
+    training, compiled = run.model.training, getattr(run.model, "blocks_compiled", False)
     run.model.eval()
-    with torch.no_grad():
+    # rows of other widths and caches would be compiled once more each
+    with torch.no_grad(), torch.compiler.set_stance("force_eager") if compiled else nullcontext():
         measured = run.engine.compute(measure, run.model)
     run.model.train(training)
     return measured

@@ -174,6 +174,13 @@ class TorchEngine(PlacedEngine):
         self.scheduler, self.max_grad_norm = make_schedule(self.optimizer, schedule, warmup_steps, steps), max_grad_norm
         self.device, self.bf16 = next(p for net in self.networks.values() for p in net.parameters()).device, bf16
 
+    def allocate(self) -> None:
+        "Makes AdamW's moments now, as its first step would, so that the first forward pass meets a full memory."
+        for group in self.optimizer.param_groups:
+            for p in group["params"]:
+                self.optimizer.state[p] |= {"step": torch.zeros((), device=p.device), "exp_avg": torch.zeros_like(p),
+                                            "exp_avg_sq": torch.zeros_like(p)}
+
     def backward(self, loss: torch.Tensor) -> None:
         "Adds the gradient of `loss` to the gradients of this step."
         loss.backward()
