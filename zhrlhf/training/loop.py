@@ -157,7 +157,7 @@ def fit(model: torch.nn.Module, batches: Iterable[list[dict]], loss_fn: Callable
     loss_fn(model, micro_batch): the sum of the loss over the labels of one micro-batch, and a dict of metrics, sums too
     engine: has `compute`, `backward` and `step`; callbacks: functions of the `Run`, called after each step"""
     run = Run(model, batches, engine, steps, start)
-    stream, engine.waits = iter(batches), read_steps == 1
+    stream, unread, engine.waits = iter(batches), [], read_steps == 1
     while run.step < steps and not run.stop:
         micro_batches = next(stream, None)
         if micro_batches is None:
@@ -165,6 +165,10 @@ def fit(model: torch.nn.Module, batches: Iterable[list[dict]], loss_fn: Callable
         run.metrics = _step(run, micro_batches, loss_fn, read_steps == 1)
         run.step += 1
         run.reading = run.step % read_steps == 0 or run.step == steps
+        if read_steps > 1:
+            unread.append(run.metrics)
+            while run.reading and unread:
+                unread.pop(0).read()
         for callback in callbacks:
             callback(run)
     return run
