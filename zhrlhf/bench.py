@@ -38,7 +38,7 @@ from .data.batches import Example, IGNORE
 from .data.records import Record
 from .evals.loglikelihood import loglikelihood
 from .models.heads import label_logprobs, lm_loss
-from .models.registry import blocks_of, family_of, freeze
+from .models.registry import blocks_of, compile_blocks, family_of, freeze
 from .models.sampling import Sampling
 from .planning.grid_run import run_grid
 from .planning.workloads import (columns_of, examples_of, field_texts, made_rows,
@@ -79,23 +79,23 @@ class Clock:
     "A callback that times every step after the first `warmup`."
 
     def __init__(self, warmup: int):
-        self.warmup, self.times, self.losses, self.tokens = warmup, [], [], []
+        self.warmup, self.times, self.metrics = warmup, [], []
 
     def __call__(self, run: Run) -> None:
-        self.losses.append(run.metrics["loss"])
-        self.tokens.append(run.metrics["tokens"])
-        if run.step >= self.warmup:
-            self.times.append(synchronized_clock())
+        self.metrics.append(run.metrics)  # read later, as the device may be at work
+        if run.step == self.warmup or run.step > self.warmup and run.reading:
+            self.times.append((*synchronized_clock(), run.step))
 
     def result(self, positions: list[int]) -> dict:
         "Figures of the measured steps; `positions`: for each step, the tokens in its tensors with padding."
-        walls = sorted(b[0] - a[0] for a, b in zip(self.times, self.times[1:]))
+        walls = sorted((b[0] - a[0]) / (b[2] - a[2]) for a, b in zip(self.times, self.times[1:]))
         wall, cpu = (self.times[-1][k] - self.times[0][k] for k in (0, 1))
-        tokens, padded = int(sum(self.tokens[self.warmup:])), sum(positions[self.warmup:])
+        self.losses = [metrics["loss"] for metrics in self.metrics]
+        tokens, padded = (int(sum(m["tokens"] for m in self.metrics[self.warmup:])), sum(positions[self.warmup:]))
         return {"wall_s": round(wall, 3), "cpu_s": round(cpu, 3), "tokens_per_cpu_s": round(tokens / cpu, 1),
                 "tokens": tokens, "padded_tokens": padded,
                 "tokens_per_s": round(tokens / wall, 1), "padded_tokens_per_s": round(padded / wall, 1),
-                "tokens_per_s_best_step": round(tokens / len(walls) / walls[0], 1),
+                "tokens_per_s_best_step": round(tokens / (len(self.metrics) - self.warmup) / walls[0], 1),
                 "step_s_median": round(walls[len(walls) // 2], 4), "step_s_min": round(walls[0], 4),
                 "first_loss": self.losses[0], "final_loss": self.losses[-1], "losses": self.losses}
 
@@ -131,6 +131,8 @@ def training_rows(work: str, settings: SpeedSettings, model: torch.nn.Module, to
         freeze(model, settings.freeze)
     if settings.gradient_checkpointing:
         model.activation_checkpointing_enable()
+    if settings.compile:
+        compile_blocks(model)
     if work == "reward":
         return preference_rows(settings, tokenizer)
     return examples_of(settings, tokenizer, label_all=work == "pretrain")
@@ -150,7 +152,8 @@ def training_speed(work: str, settings: SpeedSettings, model: torch.nn.Module, t
     rate = settings.lr or (3e-4 if work == "reward" else 1e-3)
     engine = (NoUpdate if work == "bare" else TorchEngine)(model, lr=rate, bf16=settings.dtype == "bfloat16")
     clock = Clock(settings.warmup_steps)
-    fit(model, counted(), losses.get(work, lm_loss), engine, settings.steps + settings.warmup_steps, [clock])
+    fit(model, counted(), losses.get(work, lm_loss), engine, settings.steps + settings.warmup_steps, [clock],
+        read_steps=settings.logging_steps)
     rows = [e for pair in examples for e in pair] if work == "reward" else examples
     labels, tokens, found = sum(e.targets for e in rows), sum(len(e) for e in rows), clock.result(positions)
     if not settings.freeze:
@@ -300,7 +303,7 @@ def speed(work: str, settings: SpeedSettings) -> dict:
     # on a CPU always in float32, as the peer scripts do
     machine = partial(calibrate, device, getattr(torch, settings.dtype) if device.type == "cuda" else torch.float32)
     # a large model is initialised on its device; a small one on the CPU, where a seed gives the same weights everywhere
-    with device if settings.preset else nullcontext():
+    with device if settings.preset or settings.hidden >= 2048 else nullcontext():
         model = open_or_make(settings, tokenizer, scores=work == "reward")
     check_lengths(work, settings, model, tokenizer)
     model, before = model.to(device).train(), machine()

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['AnswerSettings', 'DPOSettings', 'row_logprobs', 'implicit_rewards', 'dpo_loss', 'prompt_groups',
-           'preference_accuracy', 'held_out_answers', 'score_policy', 'train', 'main']
+           'preference_accuracy', 'held_out_answers', 'score_policy', 'dpo_batches', 'train', 'main']
 
 # %% ../nbs/05_rlhf/520_dpo.ipynb #cc15e09a
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from typing import ClassVar
 
 from .base.errors import UserError
 from .base.settings import answer_help, opt, parse
-from .training.settings import EvalTaskSettings, PromptSettings, TrainingSettings
+from .training.settings import BudgetSettings, EvalTaskSettings, PromptSettings, TrainingSettings
 
 # %% ../nbs/05_rlhf/520_dpo.ipynb #077b31a3
 @dataclass(frozen=True)
-class AnswerSettings(PromptSettings, EvalTaskSettings, TrainingSettings):
+class AnswerSettings(BudgetSettings, PromptSettings, EvalTaskSettings, TrainingSettings):
     "How the policy's own answers to held-out prompts are scored; nothing is learnt from them."
     reward_model: str = opt("", "folder of a reward model that scores the policy's own answers to held-out prompts; "
                             "nothing is learnt from it")
@@ -86,7 +86,8 @@ from .base.devices import pick_device, to_device
 from .base.distributed import all_gather_object, rank, world_size
 from .base.errors import run_main
 from .base.runs import run_folders_held
-from .data.batches import IGNORE, Example, collate_groups, collate_pairs, pair_batches
+from .data.batches import (IGNORE, Batches, Example, collate_groups, collate_pairs, pair_batches,
+                                 token_pair_batches)
 from .data.records import Record
 from .evals.before_after import StageEvaluation
 from .evals.metrics import paired_accuracy
@@ -185,6 +186,14 @@ def score_policy(answers: HeldOutScore, run) -> None:
     answers.collector.use(run.engine)
     answers(run)
 
+# %% ../nbs/05_rlhf/520_dpo.ipynb #628bda16
+def dpo_batches(groups: Sequence[list[tuple[Example, Example]]], tokenizer, settings: DPOSettings) -> Batches:
+    "Batches of single pairs, padded: of a number of pairs, or filled to --max-tokens-per-batch."
+    s, together = settings, partial(collate_groups, pad_id=tokenizer.pad_token_id)
+    if s.max_tokens_per_batch:
+        return token_pair_batches(groups, together, s.max_tokens_per_batch, s.batches_per_step, s.seed, s.longest_first)
+    return pair_batches(groups, together, s.rows_per_step, s.seed, s.per_device_train_batch_size, s.longest_first)
+
 # %% ../nbs/05_rlhf/520_dpo.ipynb #aa1e23ea
 @run_folders_held()
 def train(settings: DPOSettings | None = None, callbacks: tuple = (), free: tuple = (), **given) -> TrainedRun:
@@ -201,8 +210,7 @@ def train(settings: DPOSettings | None = None, callbacks: tuple = (), free: tupl
     model = disable_dropout(prepare_model(settings, partial(load_model, settings.model), settings.model))
     pairs, records, account = load_pairs(model, tokenizer, settings)
     held_out, held_records, held = load_pairs(model, tokenizer, settings, evaluation=True)
-    batches = pair_batches(pairs.one_by_one(), partial(collate_groups, pad_id=tokenizer.pad_token_id),
-                           settings.rows_per_step, settings.seed, settings.per_device_train_batch_size)
+    batches = dpo_batches(pairs.one_by_one(), tokenizer, settings)
     loss = partial(dpo_loss, reference=reference, beta=settings.beta, label_smoothing=settings.label_smoothing)
     if scorer:
         models = RolloutModels(ActorCritic(model), Reference(model, reference), scorer, tokenizer, settings)

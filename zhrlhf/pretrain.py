@@ -9,11 +9,11 @@ __all__ = ['PretrainSettings', 'is_new', 'open_or_create', 'document_encoder', '
 from dataclasses import dataclass
 
 from .base.settings import answer_help, opt, parse
-from .training.settings import EvalTaskSettings, TrainingSettings
+from .training.settings import EvalTaskSettings, PackedSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
-class PretrainSettings(EvalTaskSettings, TrainingSettings):
+class PretrainSettings(PackedSettings, EvalTaskSettings, TrainingSettings):
     "Pretraining on plain text, from scratch or continued."
     model: str = opt("llama-tiny",
                      "a size to start from scratch (llama-tiny, pangu-nano, glm-nano, …), a model folder, or the name "
@@ -52,7 +52,7 @@ from .families import load_model, new_model
 from .models.examples import blank_sampler, blanks_of, document_rows
 from .models.heads import lm_loss, perplexity
 from .models.hub import MODEL_PRESETS
-from .models.registry import can_pack, family_of
+from .models.registry import can_pack, family_of, reads_bounds
 from .planning.memory_check import check_device_memory
 from .training.stage import (close_stage, open_stage, stage_tokenizer, prepare_model, print_dataset_summary,
                                    run_training, save_trained, tokenized_items, tokenized_rows)
@@ -104,8 +104,9 @@ def text_batches(model: nn.Module, tokenizer, settings: PretrainSettings) -> tup
                           shown)
     share = (settings.rows_per_step, settings.seed, settings.per_device_train_batch_size)
     if can_pack(model):
-        return packed_batches(rows, tokenizer.pad_token_id, settings.max_length, *share), account
-    return bucketed_batches(rows, tokenizer.pad_token_id, *share, vary=vary), account
+        bounds = s.varlen_attention and reads_bounds(model)
+        return packed_batches(rows, tokenizer.pad_token_id, s.max_length, *share, bounds=bounds), account
+    return bucketed_batches(rows, tokenizer.pad_token_id, *share, vary, s.longest_first), account
 
 # %% ../nbs/04_training/409_pretrain.ipynb #3639ae56
 @run_folders_held()

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .base.settings import answer_help, opt, parse
-from .training.settings import PromptSettings, TrainingSettings
+from .training.settings import BudgetSettings, PromptSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
-class RewardSettings(PromptSettings, TrainingSettings):
+class RewardSettings(BudgetSettings, PromptSettings, TrainingSettings):
     "Reward model from ranked answers."
     model: str = opt("", "folder of the SFT model to start from")
     data: str = opt("couplets:train", "records with two or more scored answers: a file or folder of rows, or "

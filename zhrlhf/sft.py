@@ -10,11 +10,12 @@ __all__ = ['SFTSettings', 'nothing_learnt', 'held_out_rows', 'sample_table', 'as
 from dataclasses import dataclass
 
 from .base.settings import answer_help, opt, parse
-from .training.settings import EvalTaskSettings, PromptSettings, TrainingSettings
+from .training.settings import (BudgetSettings, EvalTaskSettings, PackedSettings, PromptSettings,
+                                      TrainingSettings)
 
 
 @dataclass(frozen=True)
-class SFTSettings(PromptSettings, EvalTaskSettings, TrainingSettings):
+class SFTSettings(BudgetSettings, PackedSettings, PromptSettings, EvalTaskSettings, TrainingSettings):
     "Supervised fine-tuning on the best answer of each record."
     model: str = opt("", "folder of the pretrained model")
     data: str = opt("couplets:train", "records: a file or folder of rows, or couplets:train")
@@ -48,7 +49,8 @@ from .base.errors import UserError, run_main
 from .base.files import read_jsonl, write_jsonl, write_text
 from .base.plots import Html, html_page, html_table
 from .base.runs import run_folders_held
-from .data.batches import Batches, bucketed_batches, packed_batches, sorted_batches
+from .data.batches import (Batches, bucketed_batches, collate, packed_batches, row_lengths, sorted_batches,
+                                 token_batches)
 from .data.account import Account
 from .data.records import Record
 from .data.sources import evaluation_records, training_records
@@ -59,7 +61,7 @@ from .families import load_model
 from .generate import generate
 from .models.examples import best_answer_rows, prompt_rows
 from .models.heads import lm_loss, perplexity
-from .models.registry import can_pack, family_of
+from .models.registry import can_pack, family_of, reads_bounds
 from .models.sampling import SAMPLING_PRESETS
 from .planning.memory_check import check_device_memory
 from .training.callbacks import evaluate_model, every
@@ -133,6 +135,8 @@ class SampleWriter:
 def answer_batches(model: nn.Module, tokenizer, settings: SFTSettings) -> tuple[Batches, Account]:
     "Batches of the best answers of a record source, in buckets or packed, and the account of its rows."
     family = family_of(model)
+    if settings.varlen_attention and not settings.packing:
+        raise UserError("--varlen-attention: is for packed rows; give --packing, too")
     if settings.packing and not can_pack(model):
         raise UserError(f"--packing: rows of {family.name} cannot share a row; leave it out")
     if not settings.completion_only_loss and family.template(tokenizer).blank is not None:
@@ -151,10 +155,14 @@ def answer_batches(model: nn.Module, tokenizer, settings: SFTSettings) -> tuple[
     rows, account = tokenized_rows(s, s.data, tokenizer, layout, read, encode,
                                    nothing=partial(nothing_learnt, s, False))
     print_dataset_summary(account, tokenizer, rows, "sft", layout_name(model, tokenizer))
-    share = (settings.rows_per_step, settings.seed, settings.per_device_train_batch_size)
-    if settings.packing:
-        return packed_batches(rows, tokenizer.pad_token_id, settings.max_length, *share), account
-    return bucketed_batches(rows, tokenizer.pad_token_id, *share), account
+    share = (s.rows_per_step, s.seed, s.per_device_train_batch_size)
+    if s.packing:
+        bounds = s.varlen_attention and reads_bounds(model)
+        return packed_batches(rows, tokenizer.pad_token_id, s.max_length, *share, bounds=bounds), account
+    if s.max_tokens_per_batch:
+        return token_batches(rows, partial(collate, pad_id=tokenizer.pad_token_id), row_lengths(rows),
+                             s.max_tokens_per_batch, s.batches_per_step, s.seed, s.longest_first), account
+    return bucketed_batches(rows, tokenizer.pad_token_id, *share, longest_first=s.longest_first), account
 
 # %% ../nbs/04_training/410_sft.ipynb #5fbbab53
 @run_folders_held()

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['launched_processes', 'rank', 'world_size', 'is_main_process', 'leave_process_group', 'end_process', 'ProcessLost',
-           'meet', 'broadcast_object', 'all_gather_object', 'all_reduce_sum', 'all_reduce_max']
+           'meet', 'broadcast_object', 'all_gather_object', 'all_reduce_sum', 'sum_over_processes', 'all_reduce_max']
 
 # %% ../../nbs/10_tools/1006_distributed.ipynb #bc75befe
 import atexit
@@ -14,7 +14,10 @@ import time
 from collections import Counter
 from contextlib import suppress
 from itertools import count
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:  # torch takes a second, and most who import this need none of it
+    import torch
 
 # %% ../../nbs/10_tools/1006_distributed.ipynb #a78ee438
 def launched_processes() -> int:
@@ -147,6 +150,22 @@ def all_reduce_sum(amounts: dict[str, float]) -> dict[str, float]:
     return sums
 
 
+def sum_over_processes(numbers: "torch.Tensor") -> "torch.Tensor":
+    """The sums over all processes of a vector of numbers [K], the same names on every process; on its device, and
+    nothing waits for the device. One collective; added in the order of the ranks."""
+    if world_size() == 1:
+        return numbers
+    parts = [numbers.new_empty(numbers.shape) for _ in range(world_size())]
+    _group().all_gather(parts, numbers)
+    return sum(parts[1:], parts[0])
+
+
 def all_reduce_max(number: float) -> float:
     "The largest value of `number` over all processes."
-    return max(all_gather_object(number))
+    if world_size() == 1:
+        return number
+    import torch
+    device = "cuda" if _group().get_backend() == "nccl" else "cpu"
+    largest = torch.tensor(number, dtype=torch.float64, device=device)
+    _group().all_reduce(largest, _group().ReduceOp.MAX)
+    return type(number)(largest.item())

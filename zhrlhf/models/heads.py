@@ -29,6 +29,7 @@ from ..base.errors import UserError
 from ..data.batches import IGNORE
 from .own_logits import eval_mode, head_kind, is_sharded, logits_of, model_inputs
 from .shared_prefix import attend_over_spans, is_span_table
+from .varlen import attend_over_documents, holds_bounds
 
 # %% ../../nbs/03_models/301_heads.ipynb #5f8173d7
 def hidden_states(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -36,6 +37,8 @@ def hidden_states(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> tor
     inputs = model_inputs(model.base_model, batch)
     if is_span_table(inputs.get("attention_mask")) and not getattr(model, "reads_spans", False):
         model.set_attn_implementation("spans")
+    if holds_bounds(inputs.get("attention_mask")) and not getattr(model, "reads_spans", False):
+        model.set_attn_implementation("documents")
     return model.base_model(**inputs, use_cache=False).last_hidden_state
 
 # %% ../../nbs/03_models/301_heads.ipynb #1f2c9640
@@ -81,7 +84,8 @@ def label_states(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> tupl
     """What `logits_of` makes the logits of the N labelled tokens from: hidden states [N, D], row by row; and the labels
     [N]."""
     labels = batch["labels"][:, 1:]
-    positions = (labels != IGNORE).nonzero(as_tuple=True)
+    # of a batch that came from the host they are known; `nonzero` would wait for a GPU
+    positions = tuple(batch["label_places"]) if "label_places" in batch else (labels != IGNORE).nonzero(as_tuple=True)
     if head_kind(model) == "whole":
         return model(**model_inputs(model, batch), use_cache=False).logits[positions], labels[positions]
     return hidden_states_at(model, batch, *positions), labels[positions]
@@ -218,9 +222,12 @@ def fused_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: tor
                     dropout: float = 0.0, scale: float | None = None) -> torch.Tensor:
     """Fused attention of q [B, H, Q, D] over k, v [B, H, K, D].
 
-    `mask` [B, 1, Q, K] is True where a key is visible; None is causal; a table of spans is understood, too."""
+    `mask` [B, 1, Q, K] is True where a key is visible; None is causal; a table of spans, or bounds of documents, are
+    understood, too."""
     if is_span_table(mask):
         return attend_over_spans(lambda *parts: fused_attention(*parts, dropout, scale), q, k, v, mask)
+    if holds_bounds(mask):
+        return attend_over_documents(q, k, v, mask, dropout, scale)
     causal = mask is None and q.shape[2] > 1  # a single new query sees the whole cache
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal, scale=scale)
 
@@ -239,7 +246,7 @@ class NativeModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _skip_keys_device_placement = ["past_key_values"]
-    reads_spans = True  # `fused_attention` understands a table of spans
+    reads_spans = True  # `fused_attention` understands a table of spans, and bounds of documents
 
     def _init_weights(self, module):
         """Initialises as transformers does, then scales the layers marked by `scale_init`.

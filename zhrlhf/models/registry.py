@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FAMILIES', 'GENERIC', 'decoder_ids', 'glm_ids', 'chatglm_ids', 'glm_blanks', 'chatglm_blanks', 'decoder_visibility',
-           'prefix_visibility', 'Family', 'family_named', 'family_of', 'can_pack', 'blocks_of', 'freeze']
+           'prefix_visibility', 'Family', 'family_named', 'family_of', 'can_pack', 'reads_bounds', 'blocks_of',
+           'freeze', 'compile_blocks']
 
 # %% ../../nbs/03_models/311_registry.ipynb #aab1b2ee
 from collections.abc import Callable
@@ -142,6 +143,15 @@ def _documents_stay_apart(model):
     bound = (1e-4 if own.dtype == torch.float32 else 0.05) * max(1.0, own.abs().max().item())
     return (found - own).abs().max().item() <= bound
 
+# %% ../../nbs/03_models/311_registry.ipynb #7a4e5bc6
+def reads_bounds(model: nn.Module) -> bool:
+    "True for a model whose attention over packed rows may follow bounds of documents (see models.varlen); else an error."
+    family = family_of(model)
+    if not family.spans:
+        raise UserError(f"--varlen-attention: a {model.config.model_type} may have windows or caps on its attention, or "
+                        f"reads to the right; leave it out")
+    return True
+
 # %% ../../nbs/03_models/311_registry.ipynb #d54b31ef
 def blocks_of(model: nn.Module) -> nn.ModuleList:
     "The list of transformer blocks of a model, first to last."
@@ -164,3 +174,13 @@ def freeze(model: nn.Module, share: float, embeddings: bool = True) -> int:
     above = [attrgetter(name)(base) for name in family.above]
     below = [m for m in base.modules() if isinstance(m, nn.Embedding) and m not in above]
     return freeze_prefix(below if embeddings else (), blocks_of(model), share)
+
+# %% ../../nbs/03_models/311_registry.ipynb #3ce7fd77
+def compile_blocks(model: nn.Module, backend: str = "inductor") -> int:
+    """Has torch compile each block of a model but the last when it is called; returns how many. Names of weights stay as
+    they are, and a copy of the model is not compiled."""
+    blocks = blocks_of(model)[:-1]
+    for block in blocks:
+        block.compile(backend=backend)
+    model.blocks_compiled = bool(len(blocks))
+    return len(blocks)

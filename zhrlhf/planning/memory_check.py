@@ -47,7 +47,9 @@ def job_of_stage(stage: str, settings, device: float) -> Job:
                   "critic": s.reward_model or None, "shares": getattr(s, "share_weights", False)}
         given["offload"] = (*given.get("offload", ()), *["models"] * s.offload)
     else:
-        given |= {"batch": s.per_device_train_batch_size, "length": s.max_length}
+        budget = getattr(s, "max_tokens_per_batch", 0) // (2 if stage in ("reward", "dpo") else 1)
+        given |= {"batch": max(1, budget // s.max_length) if budget else s.per_device_train_batch_size,
+                  "length": s.max_length}
     return Job(s.model, stage, world, device, dtype=dtype, lora_r=s.lora_r,
                targets=tuple(s.lora_target_modules), freeze=0.0 if s.lora_r or stage in ("ppo", "grpo") else s.freeze,
                lora_dropout=s.lora_dropout, checkpointing=s.gradient_checkpointing,

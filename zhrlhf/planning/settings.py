@@ -47,7 +47,7 @@ class WorkloadRowSettings(WorkloadModelSettings):
 
 # %% ../../nbs/08_scale/808_bench_settings.ipynb #acba6a8b
 LEAST = {"steps": 1, "warmup_steps": 1, "batch_size": 1, "threads": 1, "prompt_len": 1, "new_tokens": 1, "epochs": 1,
-         "layers": 1, "heads": 1, "max_length": 16, "batch_tokens": 0}
+         "layers": 1, "heads": 1, "max_length": 16, "batch_tokens": 0, "logging_steps": 1}
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,9 @@ class SpeedSettings(WorkloadRowSettings):
     freeze: float = opt(0.0, "reward, ppo's critic: share of the lower blocks, and the embeddings, that is not trained")
     center: float = opt(0.0, "reward: weight of the centre term")
     gradient_checkpointing: bool = opt(False, "training: keep no activations but the blocks' inputs")
+    compile: bool = opt(False, "training: compile the transformer blocks one by one")
+    varlen_attention: bool = opt(False, "training with --packing: variable-length attention, see models.varlen")
+    logging_steps: int = opt(1, "training: read the metrics from the device every N steps")
 
     def __post_init__(self):
         if self.dtype not in ("float32", "bfloat16"):

@@ -19,7 +19,7 @@ from ..data.batches import Example, IGNORE, collate, collate_pairs, packed_batch
 from ..data.couplets import load_poems
 from ..data.tokenizers.characters import couplet_tokenizer
 from ..families import load_model, load_reward_model, new_model
-from ..models.registry import can_pack, family_of
+from ..models.registry import can_pack, family_of, reads_bounds
 from .settings import SpeedSettings
 from ..rl.preferences import row_builder
 
@@ -135,7 +135,11 @@ def work_batches(settings: SpeedSettings, examples: list, model: torch.nn.Module
     if settings.packing and not can_pack(model):
         raise UserError(f"--packing: rows of {family_of(model).name} cannot be packed; leave it out")
     if settings.packing:
-        return packed_batches(examples, tokenizer.pad_token_id, settings.max_length, settings.batch_size, settings.seed)
+        bounds = settings.varlen_attention and reads_bounds(model)
+        return packed_batches(examples, tokenizer.pad_token_id, settings.max_length, settings.batch_size, settings.seed,
+                              bounds=bounds)
+    if settings.varlen_attention:
+        raise UserError("--varlen-attention: is for packed rows; give --packing, too")
     size, generator = settings.batch_size, torch.Generator().manual_seed(settings.seed)
     order = torch.randperm(len(examples), generator=generator).tolist()
     steps = [[collate_rows([examples[i] for i in order[at:at + size]], model, tokenizer)]

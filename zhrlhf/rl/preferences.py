@@ -15,7 +15,8 @@ from operator import itemgetter
 import numpy as np
 
 from ..data.account import Account
-from ..data.batches import Batches, Example, collate_groups, pair_batches, row_lengths
+from ..data.batches import (Batches, Example, collate_groups, pair_batches, row_lengths,
+                                 token_pair_batches)
 from ..data.records import Record
 from ..data.sources import evaluation_records, training_records
 from ..data.token_cache import TokenRows
@@ -150,5 +151,8 @@ def preference_batches(model, tokenizer, groups: list[list] | PairRows, settings
         groups = groups.by_prompt() if settings.by_prompt else groups.one_by_one()
     elif not settings.by_prompt:
         groups = [[pair] for group in groups for pair in group]
-    return pair_batches(groups, row_builder(model, tokenizer), settings.rows_per_step, settings.seed,
-                        settings.per_device_train_batch_size)
+    s, build = settings, row_builder(model, tokenizer)
+    if getattr(s, "max_tokens_per_batch", 0):
+        return token_pair_batches(groups, build, s.max_tokens_per_batch, s.batches_per_step, s.seed, s.longest_first)
+    return pair_batches(groups, build, s.rows_per_step, s.seed, s.per_device_train_batch_size,
+                        getattr(s, "longest_first", False))

@@ -23,10 +23,10 @@ from pathlib import Path
 
 import torch
 
-from ..base.distributed import all_reduce_sum, broadcast_object, is_main_process, rank, world_size
+from ..base.distributed import broadcast_object, is_main_process, rank, sum_over_processes, world_size
 from ..base.errors import Interrupted, UserError, printable
 from ..base.files import atomic_folder, read_json, read_object, remove_leftovers, write_json
-from .callbacks import LossPlot, MetricsLog, ProgressBar, TensorBoard, Wandb, every
+from .callbacks import LossPlot, MetricsLog, ProgressBar, TensorBoard, Wandb, WhenRead, every
 from .engine import save_tensors
 from .loop import Run, fit
 
@@ -144,6 +144,7 @@ class Checkpoints:
     def __init__(self, folder: str | Path, keep: int = 2, accept: bool = False):
         self.folder, self.keep, self.accept = Path(folder), keep, accept
         self.due, self.saved = False, 0  # is one due that could not be written yet; the step of the newest
+        self.before = lambda: None  # called before one is written
 
     def found(self) -> list[Path]:
         "The checkpoints, newest first."
@@ -154,6 +155,7 @@ class Checkpoints:
         self.due = not getattr(run.batches, "savable", True)
         if self.due:
             return
+        self.before()
         write_checkpoint(self.folder / f"step-{run.step:06d}", run)
         self.saved = run.step
         found = {int(path.name[5:]): path for path in self.found()}
@@ -261,7 +263,9 @@ class StopSignals:
     def __call__(self, run: Run) -> None:
         asked = self.number
         if world_size() > 1:  # all processes stop after the same step, whichever of them has got the signal
-            asked = int(all_reduce_sum({"asked": float(asked)})["asked"])
+            if not run.reading:  # the answer is read from the device, too
+                return
+            asked = int(sum_over_processes(torch.tensor([float(asked)], device=run.engine.device)).item())
             self.number = self.number or (signal.SIGTERM if asked else 0)
         if asked and getattr(run.batches, "savable", True):
             if self.checkpoints.saved != run.step:
@@ -283,7 +287,8 @@ def fit_in_folder(folder: str | Path, model: torch.nn.Module, batches: Iterable[
                   plot_steps: int = 0,              # loss.png every so many steps; 0: none
                   report_to: str = "none",          # tensorboard, wandb or none
                   shown: tuple[str, ...] = ("loss",),  # the metrics of the progress bar
-                  accept_changed: bool = False) -> Run:  # resume although the data are not those of the checkpoint
+                  accept_changed: bool = False,     # resume although the data are not those of the checkpoint
+                  read_steps: int = 1) -> Run:      # metrics are read from the device, and logged, every so many steps
     """Runs `fit` inside `folder`: resumes from its checkpoints, logs to metrics.jsonl and TensorBoard, draws loss.png,
     shows a progress bar, saves a checkpoint every `save_steps`."""
     folder, batches.start, batches.rank, batches.world_size = Path(folder), 0, rank(), world_size()
@@ -295,11 +300,13 @@ def fit_in_folder(folder: str | Path, model: torch.nn.Module, batches: Iterable[
         logs += [TensorBoard(folder / "tensorboard", start)] if report_to == "tensorboard" else []
         uploads += [Wandb(folder)] if report_to == "wandb" else []
         logs.append(every(plot_steps, LossPlot(folder / "metrics.jsonl", folder / "loss.png")))
-    saving = [every(save_steps, checkpoints.save), checkpoints.when_due]
+    saving, later = [every(save_steps, checkpoints.save), checkpoints.when_due], WhenRead([*logs, *uploads])
+    checkpoints.before = later.flush  # a checkpoint whose step is not in the metrics would lose their lines
     try:
         with StopSignals(checkpoints) as asked:
-            run = fit(model, batches, loss_fn, engine, steps, [*callbacks, *logs, *uploads, *saving, progress, asked],
-                      start)
+            run = fit(model, batches, loss_fn, engine, steps, [*callbacks, later, *saving, progress, asked], start,
+                      read_steps)
+        later.flush()
     finally:
         progress.bar.close()
         for upload in uploads:

@@ -221,6 +221,9 @@ class DeepSpeedEngine(DeepSpeedModule):
         if norm is not None and not torch.isfinite(torch.as_tensor(norm)):
             raise UserError("the norm of the gradients is not finite; lower the learning rate, or look at the batch")
 
+    def allocate(self) -> None:
+        "Nothing: in ZeRO 1 to 3 DeepSpeed has made the optimizer's states already."
+
     def step(self) -> dict[str, float]:
         "Averages, clips, updates, advances the schedule; returns learning rate and gradient norm before clipping."
         rate = self.scheduler.get_last_lr()[0]

@@ -8,6 +8,7 @@ __all__ = ['weight_groups', 'clip_gradients', 'make_schedule', 'save_tensors', '
 
 # %% ../../nbs/04_training/402_engine.ipynb #8de05afa
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -32,18 +33,21 @@ def weight_groups(networks: dict[str, torch.nn.Module], lr: float | dict[str, fl
     return groups
 
 # %% ../../nbs/04_training/402_engine.ipynb #2354b519
-def clip_gradients(params: dict[str, torch.Tensor], max_norm: float) -> float:
+def clip_gradients(params: dict[str, torch.Tensor], max_norm: float, wait: bool = True) -> float | torch.Tensor:
     """Scales the gradients of named parameters down to a norm of at most `max_norm` (0: no limit); returns the norm
-    before clipping. If a gradient is not finite, the error names its parameter."""
+    before clipping. If a gradient is not finite, the error names its parameter.
+
+    Without `wait` the norm is a tensor [] on the device, and nothing is checked."""
     from torch.nn.utils import clip_grads_with_norm_, get_total_norm
     norm = get_total_norm([p.grad for p in params.values() if p.grad is not None])
-    if not norm.isfinite():
+    value = norm.item() if wait else norm
+    if wait and not math.isfinite(value):
         broken = next((name for name, p in params.items() if p.grad is not None and not p.grad.isfinite().all()),
                       "all weights together")
         raise UserError(f"the gradient of {broken} is not finite; lower the learning rate, or look at the batch")
     if max_norm:
         clip_grads_with_norm_(params.values(), max_norm, norm)
-    return float(norm)
+    return value
 
 # %% ../../nbs/04_training/402_engine.ipynb #36a50300
 def make_schedule(optimizer: torch.optim.Optimizer, schedule: str | Callable, warmup_steps: int = 0,
@@ -118,6 +122,7 @@ def mixed_precision(device: torch.device, bf16: bool) -> AbstractContextManager:
 
 class PlacedEngine(ResumableEngine):
     "The part of an engine that says where and how the networks are computed: precision, and rest on the host."
+    waits = True  # whether `step` may wait for the device; the loop sets it
 
     def precision(self) -> AbstractContextManager:
         "The context of every forward pass, sampling and frozen models included: mixed precision with `bf16`."
@@ -169,13 +174,25 @@ class TorchEngine(PlacedEngine):
         self.scheduler, self.max_grad_norm = make_schedule(self.optimizer, schedule, warmup_steps, steps), max_grad_norm
         self.device, self.bf16 = next(p for net in self.networks.values() for p in net.parameters()).device, bf16
 
+    def allocate(self) -> None:
+        "Makes AdamW's moments now, as its first step would, so that the first forward pass meets a full memory."
+        for group in self.optimizer.param_groups:
+            for p in group["params"]:
+                self.optimizer.state[p] |= {"step": torch.zeros((), device=p.device), "exp_avg": torch.zeros_like(p),
+                                            "exp_avg_sq": torch.zeros_like(p)}
+
     def backward(self, loss: torch.Tensor) -> None:
         "Adds the gradient of `loss` to the gradients of this step."
         loss.backward()
 
-    def step(self) -> dict[str, float]:
-        "Clips, updates, advances the schedule and clears the gradients; returns learning rate and gradient norms."
-        norms = {name: clip_gradients(params, self.max_grad_norm) for name, params in self.params.items()}
+    def step(self) -> dict[str, float | torch.Tensor]:
+        """Clips, updates, advances the schedule and clears the gradients; returns learning rate and gradient norms.
+
+        An engine that does not wait returns the norms as tensors, and leaves out an update that is not finite."""
+        norms = {name: clip_gradients(params, self.max_grad_norm, self.waits) for name, params in self.params.items()}
+        if not self.waits:  # the fused kernel leaves an update out if this is 1
+            finite = torch.stack([norm.isfinite() for norm in norms.values()]).all()
+            self.optimizer.found_inf = 1 - finite.float()
         rate = self.scheduler.get_last_lr()[0]
         self.optimizer.step()
         self.scheduler.step()

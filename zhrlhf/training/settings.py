@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['check_types', 'CheckedSettings', 'FolderSettings', 'OptimizerSettings', 'RunSettings', 'LoraSettings', 'RowSettings',
-           'PromptSettings', 'DataSettings', 'TrainingSettings', 'EvalTaskSettings', 'DecodingSettings', 'option_rows']
+           'PromptSettings', 'DataSettings', 'TrainingSettings', 'BudgetSettings', 'PackedSettings', 'EvalTaskSettings',
+           'DecodingSettings', 'option_rows']
 
 # %% ../../nbs/04_training/411_training_settings.ipynb #c99e36f9
 import importlib.util
@@ -187,8 +188,13 @@ class TrainingSettings(DataSettings):
     eval_steps: int = opt(0, "evaluate every N steps and at the end; 0: at the end only")
     per_device_eval_batch_size: int = opt(200, "rows in one batch of an evaluation")
     lora_dropout: float = opt(0.0, "dropout in front of the adapters")
+    logging_steps: int = opt(1, "read the metrics from the device every N steps, and log all these steps then; with 1 "
+                             "a GPU is waited for in every step")
+    longest_first: bool = opt(False, "the longest rows make the first step, so that a run that does not fit ends there")
+    compile: bool = opt(False, "compile the transformer blocks one by one with torch.compile; not under ZeRO-3; its "
+                        "speed on a GPU is not measured")
     least = DataSettings.least | {"warmup_steps": 0, "warmup_ratio": 0, "eval_steps": 0, "lora_dropout": 0,
-                                   "max_steps": -1, "per_device_eval_batch_size": 1}
+                                   "max_steps": -1, "per_device_eval_batch_size": 1, "logging_steps": 1}
     below = DataSettings.below | {"lora_dropout": 1, "warmup_ratio": 1}
     choices = DataSettings.choices | {"lr_scheduler_type": ("linear", "cosine", "constant", "constant_with_warmup")}
 
@@ -200,6 +206,10 @@ class TrainingSettings(DataSettings):
         if self.lora_r and self.freeze:
             raise UserError(f"--lora-r {self.lora_r} and --freeze {self.freeze}: adapters already freeze all other "
                             f"weights; say --freeze 0, or leave --lora-r out")
+
+    @property
+    def run_options(self) -> dict:
+        return super().run_options | {"read_steps": self.logging_steps}
 
     def schedule(self, steps: int) -> dict:
         "The schedule of a run of `steps`, as keyword arguments of the engine."
@@ -214,6 +224,36 @@ class TrainingSettings(DataSettings):
             raise UserError(f"{option}: {steps:.0e} steps would never end; say fewer")
         return max(1, math.ceil(steps))
 
+
+# %% ../../nbs/04_training/411_training_settings.ipynb #d005b923
+@dataclass(frozen=True)
+class BudgetSettings(CheckedSettings):
+    "Batches that are filled to a number of tokens, for stages whose rows are padded."
+    max_tokens_per_batch: int = opt(0, "fill each micro-batch with rows (or pairs) of similar length up to N tokens, "
+                                    "padding counted, instead of --per-device-train-batch-size; 0: by rows")
+
+    def __post_init__(self):
+        super().__post_init__()
+        budget, option = self.max_tokens_per_batch, f"--max-tokens-per-batch {self.max_tokens_per_batch}"
+        if budget < 0 or 0 < budget < self.max_length:
+            raise UserError(f"{option}: a row may have --max-length {self.max_length} tokens; say at least that, or 0")
+        for name in ("packing", "by_prompt"):
+            if budget and getattr(self, name, False):
+                raise UserError(f"{option} and --{name.replace('_', '-')}: such batches are counted in rows; leave one "
+                                f"of them out")
+
+    @property
+    def batches_per_step(self) -> int:
+        "Micro-batches in one optimizer step of all processes."
+        return self.gradient_accumulation_steps * launched_processes()
+
+
+@dataclass(frozen=True)
+class PackedSettings(CheckedSettings):
+    "How attention is computed over packed rows."
+    varlen_attention: bool = opt(False, "attention over packed rows by torch.nn.attention.varlen, which skips what a "
+                                 "mask would hide; needs --bf16 on a GPU, and computes with a mask elsewhere; decoders "
+                                 "without attention dropout; its speed is not measured")
 
 # %% ../../nbs/04_training/411_training_settings.ipynb #a600ac10
 @dataclass(frozen=True)

@@ -37,14 +37,14 @@ from ..models.examples import ChatLayout, layout_of
 from ..models.opening import taught_ends
 from ..models.lora import add_lora, has_lora, is_adapter, merged_state, save_adapter
 from ..models.own_logits import known_positions
-from ..models.registry import family_of, freeze
+from ..models.registry import compile_blocks, family_of, freeze
 from ..models.sharded import gathered
 
 # %% ../../nbs/04_training/405_stage.ipynb #7cdc592f
 from .callbacks import evaluate_model, evaluation, every
 from .checkpointing import check_finished, finished_report, fit_in_folder, write_finished_manifest
 from .deepspeed_engine import (DeepSpeedEngine, join_process_group, read_deepspeed_config,
-                                              shard_new_models)
+                                              shard_new_models, zero_stage)
 from .engine import TorchEngine
 from .inputs import run_inputs
 from .loop import Run
@@ -54,7 +54,7 @@ from .trained import TrainedRun, call_settings, input_names, store_inputs
 # %% ../../nbs/04_training/405_stage.ipynb #0c7abc47
 # options that may change when a run is resumed
 RESUME_MAY_CHANGE = ("device", "local_rank", "save_steps", "save_total_limit", "plot_steps", "report_to",
-                     "token_cache", "force")
+                     "token_cache", "force", "logging_steps")
 
 
 def _note_finished(folder, settings, in_memory):
@@ -144,6 +144,10 @@ def prepare_model(settings: LoraSettings, load: Callable[[str], nn.Module], star
     `frozen` share of its blocks (default: `settings.freeze`), and with activation checkpointing if the settings ask
     for it. `start` is the folder whose weights it has; without one they are new."""
     config = read_deepspeed_config(settings.deepspeed) if settings.deepspeed else {}
+    compiled = getattr(settings, "compile", False)  # only stages that learn from a data set have it
+    if compiled and zero_stage(config) == 3:
+        raise UserError("--compile: ZeRO-3 gathers the weights inside the blocks, which cannot be compiled; say "
+                        "--deepspeed zero2, or leave --compile out")
     sharding = shard_new_models(config, settings.bf16)
     dtype = weights_dtype(settings, start)
     if dtype == "bfloat16" and not (settings.deepspeed or settings.lora_r) and is_main_process():
@@ -159,6 +163,8 @@ def prepare_model(settings: LoraSettings, load: Callable[[str], nn.Module], star
     if not settings.deepspeed:
         model.to(pick_device(settings.device))
     _choose_weights(model, settings, settings.freeze if frozen is None else frozen)
+    if compiled:
+        compile_blocks(model)
     if rank():
         torch.manual_seed(settings.seed + rank())  # every process has its own dropout
     return model.train()
@@ -326,6 +332,8 @@ def run_training(settings: TrainingSettings, folder: Path, model: nn.Module,
     if is_main_process() and (note := warmup_note(settings, steps)):
         print(note, file=sys.stderr)
     engine = make_engine(settings, model, **settings.schedule(steps))
+    if settings.longest_first:
+        engine.allocate()
     run = fit_in_folder(folder, model, batches, loss_fn, engine, steps,
                         [every(settings.eval_steps, evaluation(measure)), *callbacks], shown=shown,
                         **settings.run_options)
