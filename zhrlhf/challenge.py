@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['SHARE', 'CROSS_ENTROPY', 'SEEDS', 'RECIPES', 'FASTEST', 'KNOWN_STAGES', 'ChallengeSettings', 'EntrySettings',
-           'reached', 'counted_run', 'read_entry_recipe', 'select_couplets', 'run_recipe', 'judge', 'machine_of_entry',
-           'run_challenge', 'verdict_line', 'challenge_main', 'main', 'challenge_entry', 'challenge_table']
+           'reached', 'counted_run', 'read_entry_recipe', 'select_couplets', 'sharpen', 'run_recipe', 'judge',
+           'machine_of_entry', 'run_challenge', 'verdict_line', 'challenge_main', 'main', 'challenge_entry',
+           'challenge_table']
 
-# %% ../nbs/08_scale/830_challenge.ipynb #31fa1024
+# %% ../nbs/08_scale/830_challenge.ipynb #575ea448
 from dataclasses import dataclass
 
 from .base.errors import UserError
@@ -33,12 +34,12 @@ class EntrySettings(CheckedSettings):
     seed: int = opt(0, "random seed of every stage")
     out: str = opt("", "folder to write; the last stage's model comes into its folder model")
 
-# %% ../nbs/08_scale/830_challenge.ipynb #fbdcb17b
+# %% ../nbs/08_scale/830_challenge.ipynb #9696b13b
 #| eval: false
 if __name__ == "__main__":
     answer_help(EntrySettings)  # before the imports that take seconds
 
-# %% ../nbs/08_scale/830_challenge.ipynb #6c3ca3b6
+# %% ../nbs/08_scale/830_challenge.ipynb #3db6b93c
 import hashlib
 import json
 import os
@@ -55,15 +56,15 @@ from statistics import fmean
 from .base.errors import run_main
 from .base.files import read_object, write_json, write_jsonl
 
-# %% ../nbs/08_scale/830_challenge.ipynb #469b78e5
-SHARE, CROSS_ENTROPY, SEEDS = 0.75, 5.5, (0, 1, 2)
+# %% ../nbs/08_scale/830_challenge.ipynb #b45f6199
+SHARE, CROSS_ENTROPY, SEEDS = 0.75, 5.6, (0, 1, 2)
 
 
 def reached(share: float, cross_entropy: float) -> bool:
     "Whether a model has both the share of lines that keep all rules and the cross-entropy of the poets' lines."
     return share >= SHARE and cross_entropy <= CROSS_ENTROPY
 
-# %% ../nbs/08_scale/830_challenge.ipynb #4b654ed6
+# %% ../nbs/08_scale/830_challenge.ipynb #112ca93d
 def counted_run(words: Sequence[str], log: str | Path) -> dict:
     """Runs a command, its output in the file `log`; returns its exit code, wall-clock seconds, and CPU-seconds with those
     of all processes that it waited for. GPUs are hidden from it."""
@@ -76,10 +77,10 @@ def counted_run(words: Sequence[str], log: str | Path) -> dict:
     return {"code": child.returncode, "wall_s": round(time.perf_counter() - start, 2),
             "cpu_s": round(used.ru_utime + used.ru_stime, 2)}
 
-# %% ../nbs/08_scale/830_challenge.ipynb #ea974457
+# %% ../nbs/08_scale/830_challenge.ipynb #a4fca29d
 RECIPES = Path(str(files("zhrlhf"))) / "assets" / "challenge"
 FASTEST = RECIPES / "first.yaml"
-KNOWN_STAGES = ("select", "pretrain", "sft", "ppo", "grpo", "dpo")
+KNOWN_STAGES = ("select", "pretrain", "sft", "ppo", "grpo", "dpo", "sharpen")
 
 
 def read_entry_recipe(path: str | Path) -> list[dict]:
@@ -99,7 +100,7 @@ def read_entry_recipe(path: str | Path) -> list[dict]:
                         f"{', '.join(KNOWN_STAGES)}")
     return stages
 
-# %% ../nbs/08_scale/830_challenge.ipynb #e1f8315b
+# %% ../nbs/08_scale/830_challenge.ipynb #a7f1e2d7
 def select_couplets(out: Path) -> str:
     "Writes the training couplets that keep all five rules, as records; returns the path of the file."
     from zhrlhf.data.couplets import all_of, check, load
@@ -107,6 +108,23 @@ def select_couplets(out: Path) -> str:
     write_jsonl(out / "kept.jsonl", [{"prompt": f"上联：{upper}", "prefix": "下联：",
                                       "answers": [{"answer": lower, "score": 1}]} for upper, lower in kept])
     return str(out / "kept.jsonl")
+
+
+def sharpen(folder: str | Path, factor: float, out: Path) -> Path:
+    "Saves a folder's model in `out` with its logits multiplied by `factor`; `UserError` if its last norm does not do it."
+    import torch
+    from zhrlhf.families import load_model, load_tokenizer, save_model
+    model, ids = load_model(folder).eval(), torch.tensor([[3, 4, 5]])
+    norm = [layer for layer in model.modules() if "norm" in type(layer).__name__.lower()][-1]
+    with torch.no_grad():
+        before = model(input_ids=ids).logits
+        for weight in norm.parameters():
+            weight.mul_(factor)
+        if not torch.allclose(model(input_ids=ids).logits, factor * before, rtol=1e-3, atol=1e-3):
+            raise UserError(f"sharpen: the logits of a {model.config.model_type} do not follow its last normalisation; "
+                            f"leave the stage out")
+    save_model(model, load_tokenizer(folder), out)
+    return out
 
 
 def run_recipe(recipe: str | Path, seed: int, out: str | Path) -> Path:
@@ -118,17 +136,20 @@ def run_recipe(recipe: str | Path, seed: int, out: str | Path) -> Path:
         if name == "select":
             rows = select_couplets(Path(out))
             continue
+        folder = Path(out) / f"{number}-{name}"
+        if name == "sharpen":
+            model = str(sharpen(model, **options, out=folder))
+            continue
         if rows and name == "sft" and "data" not in options:
             options |= {"data": rows, "eval_data": "couplets:dev"}
         common = {"seed": seed, "save_steps": 0, "plot_steps": 0, "report_to": "none", "device": "cpu"}
         start = {"model": model} if model else {}
-        folder = Path(out) / f"{number}-{name}"
         importlib.import_module("zhrlhf." + name).train(out=str(folder), **{**common, **start, **options})
         model = str(folder / "model")
     shutil.copytree(model, Path(out) / "model")
     return Path(out) / "model"
 
-# %% ../nbs/08_scale/830_challenge.ipynb #8b0e0ebd
+# %% ../nbs/08_scale/830_challenge.ipynb #e819e5fe
 def judge(folder: str | Path, seed: int, asked: int = 1200) -> dict:
     """What a model is worth: `share` of `asked` held-out lines that keep all five rules, the share of each rule,
     `cross_entropy` of the poets' lines in nats per token, `different` answers, and whether the goal is `reached`."""
@@ -156,7 +177,7 @@ def judge(folder: str | Path, seed: int, asked: int = 1200) -> dict:
             "reached": reached(share, entropy), "parameters": sum(p.numel() for p in policy.parameters()),
             "answers": [[pair.upper, text] for pair, text in zip(eval_set.pairs[:6], texts)]}
 
-# %% ../nbs/08_scale/830_challenge.ipynb #1cdf6337
+# %% ../nbs/08_scale/830_challenge.ipynb #30c0ea59
 def machine_of_entry() -> dict:
     """Processor, cores, processes that were running in the last minute, speed of a matrix product on one core in GFLOP/s,
     versions, and the commit of a checkout."""
@@ -172,7 +193,7 @@ def machine_of_entry() -> dict:
     return {**hardware(), "load": os.getloadavg()[0], "matmul_gflops": round(speed, 1), "versions": versions(),
             "commit": found.stdout.strip() or None}
 
-# %% ../nbs/08_scale/830_challenge.ipynb #d5bcd945
+# %% ../nbs/08_scale/830_challenge.ipynb #cbe49e88
 def run_challenge(settings: ChallengeSettings) -> dict:
     "Trains an entry with the clock running and judges its model; returns the report, written as OUT/challenge.json."
     if not settings.out:
@@ -199,7 +220,7 @@ def run_challenge(settings: ChallengeSettings) -> dict:
     write_json(out / "challenge.json", report)
     return report
 
-# %% ../nbs/08_scale/830_challenge.ipynb #6e57e55a
+# %% ../nbs/08_scale/830_challenge.ipynb #2cfeba01
 def verdict_line(report: dict) -> str:
     "One line that says what a run of the challenge has reached."
     low, high = report["interval"]
@@ -223,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError("--out is missing: name the folder of the run")
     print(run_recipe(settings.recipe or FASTEST, settings.seed, settings.out))
 
-# %% ../nbs/08_scale/830_challenge.ipynb #322facc6
+# %% ../nbs/08_scale/830_challenge.ipynb #dc211b58
 def challenge_entry(reports: Sequence[dict], by: str, what: str) -> dict:
     "A line of the table from the reports of seeds 0, 1 and 2; `UserError` if one is missing or has not reached the goal."
     seeds, texts = sorted(report["seed"] for report in reports), {report["sha256"] for report in reports}
@@ -247,7 +268,7 @@ def challenge_table() -> dict:
     found = read_object(RECIPES / "entries.json")
     return found | {"entries": sorted(found["entries"], key=lambda entry: entry["seconds"])}
 
-# %% ../nbs/08_scale/830_challenge.ipynb #013e3562
+# %% ../nbs/08_scale/830_challenge.ipynb #07ffe9f4
 #| eval: false
 if __name__ == "__main__":
     run_main(main)
