@@ -1,4 +1,4 @@
-# make tour | test | test-all | resolve | notebooks | lab | real | recipes : each sets everything up first; a second run does not install again.
+# make tour | test | test-all | resolve | notebooks | lab | real | recipes | bench : each sets everything up first; a second run does not install again.
 # test-all also runs the cells marked `#| long`, and records its result in nbs/results/test-all.json.
 # resolve asks the package index whether the constraints have a solution on the newer Pythons; it installs nothing.
 # Python 3.11 is tried first; PYTHON=… names another interpreter (3.11 or newer).
@@ -9,7 +9,7 @@ OUT ?= runs/tour
 # torch comes by pip, which alone knows local wheels; the rest by uv, which is ten times faster,
 # or by pip where uv gets no answer.
 export PYTHONUTF8 = 1
-.PHONY: tour test test-all resolve notebooks lab real recipes setup sync
+.PHONY: tour test test-all resolve notebooks lab real recipes bench peers setup sync
 .DEFAULT_GOAL := tour
 
 setup: .venv/.installed
@@ -45,6 +45,23 @@ real: setup
 HARDWARE ?= 8x24G 8x80G
 recipes: setup
 	$(BIN)/python -m zhrlhf.recipes --hardware $(HARDWARE) $(ARGS)
+
+# what a user would run instead, for `bench`: two environments that add TRL, datasets and lm_eval to the project's own,
+# from the package index. One that cannot be made is said; the lines that need it then say that it is not at hand.
+PEERS ?= .venv/peers
+peers: setup
+	@for e in "trl trl==1.16.0 lm_eval==0.4.13" "ppo trl==1.12.0"; do \
+	  set -- $$e; n=$(PEERS)/$$1; shift; test -e $$n/.installed && continue; \
+	  { $(BIN)/python -m venv --without-pip $$n && \
+	    $$n/bin/python -c "import site, sys; open(site.getsitepackages()[0] + '/project.pth', 'w').write(sys.argv[1])" \
+	      "import site; site.addsitedir('$$($(BIN)/python -c "import site; print(site.getsitepackages()[0])")')" && \
+	    $$n/bin/python -m pip install -q -c constraints.txt $$@ datasets jieba && touch $$n/.installed; } || \
+	  echo "zhrlhf: $$n could not be filled with $$@ datasets jieba from the package index"; done
+
+# every stage against its peer, in turns; continues where it was stopped; ARGS="--only LoRA --rounds 1" measures less
+bench: setup peers
+	$(BIN)/python -m zhrlhf.bench peers --out runs/peers --python $(PEERS)/trl/bin/python --ppo-python $(PEERS)/ppo/bin/python $(ARGS)
+	cp runs/peers/peers.json nbs/results/speed-peers.json
 
 notebooks: setup
 	$(BIN)/python .ci/execute.py $(NB)
