@@ -8,6 +8,7 @@ __all__ = ['SFTSettings', 'nothing_learnt', 'held_out_rows', 'sample_table', 'as
 
 # %% ../nbs/04_training/410_sft.ipynb #3c022885
 from dataclasses import dataclass
+from typing import ClassVar
 
 from .base.settings import answer_help, opt, parse
 from .training.settings import EvalTaskSettings, PromptSettings, TrainingSettings
@@ -27,6 +28,7 @@ class SFTSettings(PromptSettings, EvalTaskSettings, TrainingSettings):
                         "only")
     per_device_train_batch_size: int = opt(64, "rows in one micro-batch; with --packing, packed rows")
     learning_rate: float = opt(2e-3, "peak learning rate of AdamW")
+    trains_encoders: ClassVar[bool] = True
     least = TrainingSettings.least | {"sample_steps": 0, "samples": 1}
     choices = TrainingSettings.choices | PromptSettings.choices
 
@@ -135,7 +137,7 @@ def answer_batches(model: nn.Module, tokenizer, settings: SFTSettings) -> tuple[
     family = family_of(model)
     if settings.packing and not can_pack(model):
         raise UserError(f"--packing: rows of {family.name} cannot share a row; leave it out")
-    if not settings.completion_only_loss and family.template(tokenizer).blank is not None:
+    if not settings.completion_only_loss and family.reads_both_ways:
         raise UserError(f"--no-completion-only-loss: {family.name} reads prompts in both directions and would only "
                         f"learn to copy; leave it out")
 
@@ -154,7 +156,7 @@ def answer_batches(model: nn.Module, tokenizer, settings: SFTSettings) -> tuple[
     share = (settings.rows_per_step, settings.seed, settings.per_device_train_batch_size)
     if settings.packing:
         return packed_batches(rows, tokenizer.pad_token_id, settings.max_length, *share), account
-    return bucketed_batches(rows, tokenizer.pad_token_id, *share), account
+    return bucketed_batches(rows, tokenizer.pad_token_id, *share, together=family.together), account
 
 # %% ../nbs/04_training/410_sft.ipynb #5fbbab53
 @run_folders_held()
@@ -170,7 +172,8 @@ def train(settings: SFTSettings | None = None, callbacks: tuple = (), free: tupl
     model = prepare_model(settings, partial(load_model, settings.model), settings.model)
     batches, account = answer_batches(model, tokenizer, settings)
     eval_rows, records, held = held_out_rows(model, tokenizer, settings)
-    held_out = sorted_batches(eval_rows, tokenizer.pad_token_id, settings.per_device_eval_batch_size)
+    held_out = sorted_batches(eval_rows, tokenizer.pad_token_id, settings.per_device_eval_batch_size,
+                              family_of(model).together)
     asked = askable(model, tokenizer, records, settings.samples) if settings.sample_steps else []
     if settings.sample_steps and not asked and is_main_process():
         print("--sample-steps: no held-out prompt can be answered, so samples.jsonl is not written", file=sys.stderr)
