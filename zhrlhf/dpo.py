@@ -66,6 +66,7 @@ class DPOSettings(AnswerSettings):
     per_device_eval_batch_size: int = opt(100, "pairs in one batch of an evaluation")
     learning_rate: float = opt(2e-4, "peak learning rate of AdamW")
     lora_dropout: ClassVar[float] = 0.0  # no option: policy and reference are compared without noise
+    lora_bias: ClassVar[str] = "none"    # no option: the reference is the base with its own biases
     least = AnswerSettings.least | {"beta": 1e-6, "label_smoothing": 0}
     below = AnswerSettings.below | {"label_smoothing": 0.5}
 

@@ -91,6 +91,7 @@ from .models import scorers  # noqa: F401 a score model for every decoder
 from .models.hub import MODEL_PRESETS, download, download_folder, published_lines, resolve_name
 from .models.lora import adapter_base, is_adapter, load_adapter, merge_adapters, trained_whole
 from .models.opening import check_files_fit, check_logits, check_memory, folder_ends, taught_ends
+from .models.own_logits import has_encoder
 from .models.registry import FAMILIES, GENERIC, family_named, family_of
 from .models.sharded import gathered, new_sharded, open_folder_sharded, sharding
 from .models.tokenizer_folder import embedding_rows, folder_tokenizer
@@ -100,22 +101,23 @@ def new_model(size: str, tokenizer=None, dtype: str = "float32", **changes) -> n
     """A freshly initialised causal language model of a named size, with the tokenizer's vocabulary.
 
     `changes` are config fields that differ from those of the named size."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
     preset, _ = resolve_name(size)
     fields = preset.fields | changes
     check_sizes(fields, size)
     config = AutoConfig.for_model(preset.model_type, **fields)
     if tokenizer is not None:
-        words = max(len(tokenizer), config.vocab_size) if preset.hub else len(tokenizer)
+        words = max(len(tokenizer), config.vocab_size) if preset.parameters else len(tokenizer)
         given = family_named(preset.model_type).ids(tokenizer)
         config = AutoConfig.for_model(preset.model_type, **{**fields, "vocab_size": words, **given})
     if torch.get_default_device().type != "meta":  # on which a model takes no memory
         check_memory(rough_parameters(config.to_dict()) / (world_size() if sharding() else 1), "float32", size)
+    auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     if sharding():
         with torch.device("meta"), unsharded_models():
-            model_class = type(AutoModelForCausalLM.from_config(config))
+            model_class = type(auto.from_config(config))
         return new_sharded(model_class, config, getattr(torch, dtype))
-    return AutoModelForCausalLM.from_config(config).to(getattr(torch, dtype))
+    return auto.from_config(config).to(getattr(torch, dtype))
 
 # %% ../nbs/03_models/313_families.ipynb #a9cadfc9
 def model_folder(folder: str | Path) -> Path:
@@ -157,8 +159,8 @@ def load_tokenizer(folder: str | Path, chat_template: str = "auto", split_specia
                    need_pad: bool = True):
     """The tokenizer saved with a model.
 
-    `chat_template`: auto keeps its chat template, none drops it, a file replaces it; families that fill blanks have
-    none. Without `split_special_tokens`, special tokens that a text spells out are tokens, as in the published code.
+    `chat_template`: auto keeps its chat template, none drops it, a file replaces it; families that read prompts in
+    both directions have none. Without `split_special_tokens`, special tokens that a text spells out are tokens, as in the published code.
     A tokenizer without a pad token pads with eos; that is safe, because rows carry their lengths and pads are never
     searched for; one without any special token is refused, unless `need_pad` is False (scoring needs none).
     `tokenizer.folder_ends` are the ends that the folder's configs name."""
@@ -174,14 +176,14 @@ def load_tokenizer(folder: str | Path, chat_template: str = "auto", split_specia
     native = native_of(fields)
     family = family_named(native.config.model_type if native else fields["model_type"])
     try:
-        blank = family.template(tokenizer).blank
+        family.template(tokenizer)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    if blank is not None and chat_template not in ("auto", "none"):
-        raise UserError(f"--chat-template {chat_template}: a {family.name} fills a blank and has no chat template; say "
-                        f"none")
+    if family.reads_both_ways and chat_template not in ("auto", "none"):
+        raise UserError(f"--chat-template {chat_template}: a {family.name} reads prompts in both directions and has no "
+                        f"chat template; say none")
     tokenizer.folder_template = tokenizer.chat_template  # what the folder says, used or not
-    set_chat_template(tokenizer, chat_template if blank is None else "none")
+    set_chat_template(tokenizer, "none" if family.reads_both_ways else chat_template)
     tokenizer.parses_special_text = not split_special_tokens
     return tokenizer
 
@@ -238,8 +240,7 @@ def load_model(folder: str | Path, dtype: str = "float32") -> nn.Module:
     dtype = folder_dtype(path) if dtype == "auto" else dtype
     encoder_decoder = read_config(path).get("is_encoder_decoder")
     model = _load(path, AutoModelForSeq2SeqLM if encoder_decoder else AutoModelForCausalLM, "lm", dtype)
-    if not encoder_decoder:
-        check_logits(path, model)
+    check_logits(path, model)
     return _with_adapters(folder, path, model)
 
 # %% ../nbs/03_models/313_families.ipynb #70e5c016
@@ -314,8 +315,9 @@ def _list(settings):
     for family in FAMILIES.values():
         print(f"{family.name:10} model types {', '.join(family.model_types)}")
     print(f"{GENERIC.name:10} any other model that AutoModelForCausalLM opens\n")
-    small = [preset for preset in MODEL_PRESETS.values() if not preset.hub]
-    print("Sizes to start from, with the vocabulary of the data:", ", ".join(preset.name for preset in small), "\n")
+    own = {name: preset.parameters for name, preset in MODEL_PRESETS.items() if not preset.hub}
+    print("Sizes to start from, with the vocabulary of the data:", ", ".join(n for n in own if not own[n]), "\n")
+    print("Sizes of others, to plan and to measure with:", ", ".join(n for n in own if own[n]), "\n")
     print("\n".join(published_lines()))
 
 
@@ -350,8 +352,8 @@ def _check(settings):
     path, s = model_folder(settings.model), settings
     tokenizer = load_tokenizer(s.model, s.chat_template, s.split_special_tokens)
     model, _ = meta_model(path, read_config(path))
-    if model.config.is_encoder_decoder:
-        raise UserError(f"{path}: an encoder-decoder, which no stage here can train; give a decoder, GLM or ChatGLM")
+    if has_encoder(model) and s.stage != "sft":
+        raise UserError(f"{path}: an encoder-decoder, which only SFT trains; give a decoder, GLM or ChatGLM")
     length = s.max_length or (192 if s.stage in ("ppo", "grpo") else 256)
     account, rows = check_data(s.data, s.stage, model, tokenizer, length, s.truncation, s.dataset_text_field)
     print(printable("\n".join([*account_lines(account, s.stage), *tokenizer.folder_notes])))

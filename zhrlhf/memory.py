@@ -25,7 +25,7 @@ class PlannedRun(CheckedSettings):
     offload: str = opt("", "kept in host memory: optimizer, or optimizer,param; models: those that PPO and GRPO do not "
                        "train, while they rest")
     batch: int = opt(8, "rows of a micro-batch on each GPU; pairs in reward and dpo")
-    length: int = opt(512, "tokens of a row; of a prompt in ppo and grpo")
+    length: int = opt(512, "tokens of a row; of a prompt in ppo and grpo; of an encoder-decoder, on each side")
     response_length: int = opt(128, "tokens sampled in ppo and grpo")
     rollout_batch: int = opt(0, "rows sampled at a time on each GPU; 0: as --batch")
     reward_model: str = opt("", "model of critic and scorer in ppo and grpo; default: as --model")

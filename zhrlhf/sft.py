@@ -8,6 +8,7 @@ __all__ = ['SFTSettings', 'nothing_learnt', 'held_out_rows', 'sample_table', 'as
 
 # %% ../nbs/04_training/410_sft.ipynb #3c022885
 from dataclasses import dataclass
+from typing import ClassVar
 
 from .base.settings import answer_help, opt, parse
 from .training.settings import (BudgetSettings, EvalTaskSettings, PackedSettings, PromptSettings,
@@ -28,6 +29,7 @@ class SFTSettings(BudgetSettings, PackedSettings, PromptSettings, EvalTaskSettin
                         "only")
     per_device_train_batch_size: int = opt(64, "rows in one micro-batch; with --packing, packed rows")
     learning_rate: float = opt(2e-3, "peak learning rate of AdamW")
+    trains_encoders: ClassVar[bool] = True
     least = TrainingSettings.least | {"sample_steps": 0, "samples": 1}
     choices = TrainingSettings.choices | PromptSettings.choices
 
@@ -49,7 +51,7 @@ from .base.errors import UserError, run_main
 from .base.files import read_jsonl, write_jsonl, write_text
 from .base.plots import Html, html_page, html_table
 from .base.runs import run_folders_held
-from .data.batches import (Batches, bucketed_batches, collate, packed_batches, row_lengths, sorted_batches,
+from .data.batches import (Batches, bucketed_batches, packed_batches, row_lengths, sorted_batches,
                                  token_batches)
 from .data.account import Account
 from .data.records import Record
@@ -134,24 +136,22 @@ class SampleWriter:
 # %% ../nbs/04_training/410_sft.ipynb #dbd82520
 def answer_batches(model: nn.Module, tokenizer, settings: SFTSettings) -> tuple[Batches, Account]:
     "Batches of the best answers of a record source, in buckets or packed, and the account of its rows."
-    family = family_of(model)
-    if settings.varlen_attention and not settings.packing:
+    s, family = settings, family_of(model)
+    if s.varlen_attention and not s.packing:
         raise UserError("--varlen-attention: is for packed rows; give --packing, too")
-    if settings.packing and not can_pack(model):
+    if s.packing and not can_pack(model):
         raise UserError(f"--packing: rows of {family.name} cannot share a row; leave it out")
-    if not settings.completion_only_loss and family.template(tokenizer).blank is not None:
+    if not s.completion_only_loss and family.reads_both_ways:
         raise UserError(f"--no-completion-only-loss: {family.name} reads prompts in both directions and would only "
                         f"learn to copy; leave it out")
-
-    s = settings
 
     def read(account):
         return in_lists(training_records(s.data, s.eval_data, s.val_size, s.seed, account, Record.best))
 
     def encode(records, account):
         return best_answer_rows(model, tokenizer, records, s.max_length, s.truncation, account, s.completion_only_loss)
-    layout = ["best answers", repr(family.template(tokenizer)), settings.seed, settings.completion_only_loss,
-              settings.truncation, bool(settings.eval_data) or settings.val_size]
+    layout = ["best answers", repr(family.template(tokenizer)), s.seed, s.completion_only_loss,
+              s.truncation, bool(s.eval_data) or s.val_size]
     rows, account = tokenized_rows(s, s.data, tokenizer, layout, read, encode,
                                    nothing=partial(nothing_learnt, s, False))
     print_dataset_summary(account, tokenizer, rows, "sft", layout_name(model, tokenizer))
@@ -160,9 +160,10 @@ def answer_batches(model: nn.Module, tokenizer, settings: SFTSettings) -> tuple[
         bounds = s.varlen_attention and reads_bounds(model)
         return packed_batches(rows, tokenizer.pad_token_id, s.max_length, *share, bounds=bounds), account
     if s.max_tokens_per_batch:
-        return token_batches(rows, partial(collate, pad_id=tokenizer.pad_token_id), row_lengths(rows),
+        return token_batches(rows, partial(family.together, pad_id=tokenizer.pad_token_id), row_lengths(rows),
                              s.max_tokens_per_batch, s.batches_per_step, s.seed, s.longest_first), account
-    return bucketed_batches(rows, tokenizer.pad_token_id, *share, longest_first=s.longest_first), account
+    return bucketed_batches(rows, tokenizer.pad_token_id, *share, longest_first=s.longest_first,
+                            together=family.together), account
 
 # %% ../nbs/04_training/410_sft.ipynb #5fbbab53
 @run_folders_held()
@@ -178,7 +179,8 @@ def train(settings: SFTSettings | None = None, callbacks: tuple = (), free: tupl
     model = prepare_model(settings, partial(load_model, settings.model), settings.model)
     batches, account = answer_batches(model, tokenizer, settings)
     eval_rows, records, held = held_out_rows(model, tokenizer, settings)
-    held_out = sorted_batches(eval_rows, tokenizer.pad_token_id, settings.per_device_eval_batch_size)
+    held_out = sorted_batches(eval_rows, tokenizer.pad_token_id, settings.per_device_eval_batch_size,
+                              family_of(model).together)
     asked = askable(model, tokenizer, records, settings.samples) if settings.sample_steps else []
     if settings.sample_steps and not asked and is_main_process():
         print("--sample-steps: no held-out prompt can be answered, so samples.jsonl is not written", file=sys.stderr)

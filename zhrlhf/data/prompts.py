@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['PromptTemplate', 'encode_prompt', 'needed_end', 'encode_document', 'special_texts', 'encode', 'joins_with_blanks',
            'decode', 'plain_text', 'role_id', 'present_ids', 'newline_id', 'family_end_id', 'known_ends', 'end_id',
-           'special_ids', 'decoder_template', 'pangu_template', 'blank_ids', 'glm_template', 'chatglm_template']
+           'special_ids', 'decoder_template', 'pangu_template', 't5_template', 'blank_ids', 'glm_template',
+           'chatglm_template']
 
 # %% ../../nbs/02_data/208_prompts.ipynb #f349427d
 import re
@@ -186,6 +187,13 @@ def pangu_template(tokenizer) -> PromptTemplate:
     "Like a decoder's, but a document has nothing before it, `text <eot>`, as in Pangu's own pretraining."
     return PromptTemplate(family_end_id(tokenizer), before=(role_id(tokenizer, "bos"),),
                           between=(role_id(tokenizer, "sep"),))
+
+
+def t5_template(tokenizer) -> PromptTemplate:
+    """`prompt <sep> prefix <end>` for the encoder, `answer <end>` for the decoder; without a separator token, as in T5's
+    own vocabulary, nothing takes its place."""
+    end = family_end_id(tokenizer)
+    return PromptTemplate(end, between=present_ids(role_id(tokenizer, "sep", None)), after=(end,))
 
 
 def blank_ids(tokenizer) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ from ..data.prompts import (PromptTemplate, decode, encode, encode_document, enc
                                  special_texts)
 from ..data.records import (ROLE_MARKS, TURN_OFF, Answer, Record, chat_messages, prompt_texts,
                                  without_turns)
+from .own_logits import has_encoder
 from .registry import family_of
 
 # %% ../../nbs/03_models/312_examples.ipynb #8f69d4b2
@@ -102,10 +103,14 @@ class ChatLayout:
 
 # %% ../../nbs/03_models/312_examples.ipynb #13276b3e
 def layout_of(model, tokenizer) -> FamilyLayout | ChatLayout:
-    "How a model's rows are written: by its tokenizer's chat template if it has one, else as its family does."
-    template = family_of(model).template(tokenizer)
-    return ChatLayout(tokenizer) if has_chat_template(tokenizer) and template.blank is None else \
-        FamilyLayout(template, tokenizer)
+    """How a model's rows are written: by its tokenizer's chat template if it has one and reads from left to right, else
+    as its family does."""
+    family = family_of(model)
+    if has_encoder(model) and not family.encoder:
+        raise UserError(f"a {model.config.model_type} is an encoder-decoder that is not known here; give a t5, mt5 or "
+                        f"umt5, or add an entry to zhrlhf.models.registry.FAMILIES")
+    chat = has_chat_template(tokenizer) and not family.reads_both_ways
+    return ChatLayout(tokenizer) if chat else FamilyLayout(family.template(tokenizer), tokenizer)
 
 
 

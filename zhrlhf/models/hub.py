@@ -91,6 +91,11 @@ MODEL_PRESETS = {preset.name: preset for preset in [
     _small("pangu-nano", "pangu", 64, 0.1, heads="num_heads", **GPT_NO_DROPOUT),
     _small("glm-nano", "glm_chinese", 64, 0.1, positions="max_sequence_length", **GLM_NO_DROPOUT),
     _small("chatglm-nano", "chatglm", 64, 0.08, positions="max_sequence_length", inner_hidden_size=256),
+    Preset("t5-nano", "t5", {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 3, "num_heads": 4,
+                             "dropout_rate": 0.0}),
+    # Raffel et al. 2020, table 14; fetched from elsewhere
+    Preset("t5-large", "t5", {"d_model": 1024, "d_kv": 64, "d_ff": 4096, "num_layers": 24, "num_heads": 16},
+           parameters=737_668_096),
 ]}
 
 # %% ../../nbs/03_models/310_hub.ipynb #8bb7cf61
@@ -159,6 +164,8 @@ def download_folder(name: str) -> Path:
     """The folder of a published model, by any of its names: in the folder that the environment variable ZHRLHF_MODELS
     names, or in `models` here."""
     preset, hub = resolve_name(name)
+    if not hub and preset.parameters:
+        raise UserError(f"{name}: only its size is known here; fetch the folder of its weights and give the path")
     if not hub:
         raise UserError(f"{name}: this is a size to start from, nothing is published; make one with zhrlhf.pretrain "
                         f"--model {preset.name}")

@@ -24,7 +24,7 @@ from ..base.errors import UserError
 from ..data.batches import positions_from_mask
 from ..data.chat_templates import answer_blank
 from ..data.prompts import decode, known_ends, special_ids
-from .own_logits import known_positions
+from .own_logits import decoder_start, has_encoder, known_positions
 
 # %% ../../nbs/04_training/406_sampling.ipynb #f8e4ed1d
 @dataclass(frozen=True)
@@ -131,11 +131,57 @@ def model_ends(model: nn.Module) -> list[int]:
 
 def _check_decoder(model):
     "Refuses a model that does not write token by token with a KV cache."
-    if getattr(model.config, "is_encoder_decoder", False):
-        raise UserError(f"a {model.config.model_type} is an encoder-decoder, which cannot be sampled here; give a "
-                        f"decoder, GLM or ChatGLM")
-    if "past_key_values" not in inspect.signature(model.base_model.forward).parameters:
+    if not has_encoder(model) and "past_key_values" not in inspect.signature(model.base_model.forward).parameters:
         raise UserError(f"a {model.config.model_type} has no KV cache that this project knows; it cannot be sampled")
+
+
+class _InOneRow:
+    "The growing rows of a decoder: `logits(new ids or None)` of the next token, `keep(rows)` that have not ended."
+
+    def __init__(self, model, batch):
+        from transformers import DynamicCache
+        self.model, self.ids, self.cache = model, batch["input_ids"], DynamicCache(config=model.config)
+        self.mask, self.new_tokens = batch.get("attention_mask", torch.ones_like(self.ids)), None
+        self.quiet = {"logits_to_keep": 1}
+        if getattr(model.config, "output_router_logits", False):  # a loss of training, which fails on padded rows
+            self.quiet["output_router_logits"] = False
+
+    def logits(self, new):
+        if new is not None:
+            self.ids, self.new_tokens = torch.cat([self.ids, new[:, None]], 1), 1
+            self.mask = torch.cat([self.mask, self.mask.new_ones(len(new), 1)], 1)
+        inputs = self.model.prepare_inputs_for_generation(
+            self.ids, next_sequence_length=self.new_tokens, past_key_values=self.cache, attention_mask=self.mask,
+            position_ids=positions_from_mask(self.mask), use_cache=True)
+        return self.model(**inputs | self.quiet).logits[:, -1]
+
+    def keep(self, rows):
+        if not all(hasattr(layer, "batch_select_indices") for layer in self.cache.layers):
+            return False
+        self.cache.batch_select_indices(rows)
+        self.ids, self.mask = self.ids[rows], self.mask[rows]
+        return True
+
+
+class _Apart:
+    "The same behind an encoder, which reads the prompts once."
+
+    def __init__(self, model, batch):
+        from transformers import DynamicCache, EncoderDecoderCache
+        self.model, self.mask = model, batch.get("attention_mask")
+        self.read = model.get_encoder()(input_ids=batch["input_ids"], attention_mask=self.mask).last_hidden_state
+        self.start = torch.full_like(batch["input_ids"][:, 0], decoder_start(model))
+        self.cache = EncoderDecoderCache(*(DynamicCache(config=model.config) for _ in range(2)))
+
+    def logits(self, new):
+        new = self.start if new is None else new
+        return self.model(encoder_outputs=(self.read,), attention_mask=self.mask, decoder_input_ids=new[:, None],
+                          past_key_values=self.cache, use_cache=True).logits[:, -1]
+
+    def keep(self, rows):
+        self.cache.batch_select_indices(rows)
+        self.read, self.mask = self.read[rows], self.mask if self.mask is None else self.mask[rows]
+        return True
 
 
 def _end_and_pad_ids(model, more, device):
@@ -152,22 +198,15 @@ def decode_steps(model: nn.Module, batch: dict[str, torch.Tensor], sampling: Sam
     """Yields the next ids [B] of a left-padded batch of prompts and their `chosen_logprobs` [B], step by step, until
     every row has ended; a row that has ended yields pad and 0. `numbers` [B, max_new_tokens]: the random numbers of the
     draws. `ends`: ids that end a row beside those of the model's configs."""
-    from transformers import DynamicCache
     _check_decoder(model)
-    ids, cache, new_tokens = batch["input_ids"], DynamicCache(config=model.config), None
-    count, device, mask = len(ids), ids.device, batch.get("attention_mask", torch.ones_like(ids))
+    count, device = len(batch["input_ids"]), batch["input_ids"].device
     ends, pad = _end_and_pad_ids(model, ends, device)
-    quiet = {"logits_to_keep": 1}
-    if getattr(model.config, "output_router_logits", False):  # a loss of training, which fails on padded rows
-        quiet["output_router_logits"] = False
+    growing, latest = (_Apart if has_encoder(model) else _InOneRow)(model, batch), None
     rows = torch.arange(count, device=device)                      # the rows that are in the batch
     running = torch.ones(count, dtype=torch.bool, device=device)   # the rows that have not ended
     numbers = (sampling.numbers(None, rows) if numbers is None else numbers).to(device)
     for step in range(sampling.max_new_tokens):
-        inputs = model.prepare_inputs_for_generation(ids, next_sequence_length=new_tokens, past_key_values=cache,
-                                                     attention_mask=mask, position_ids=positions_from_mask(mask),
-                                                     use_cache=True)
-        logits = model(**inputs | quiet).logits[:, -1].float()
+        logits = growing.logits(latest).float()
         chosen = choose_tokens(logits, sampling, numbers[rows, step, None])
         new, logp = torch.full((count,), pad, device=device), torch.zeros(count, device=device)
         new[rows] = torch.where(running[rows], chosen, pad)
@@ -177,11 +216,9 @@ def decode_steps(model: nn.Module, batch: dict[str, torch.Tensor], sampling: Sam
         kept = running[rows].nonzero().squeeze(1)
         if not len(kept):
             return
-        ids, mask = torch.cat([ids, new[rows, None]], 1), torch.cat([mask, mask.new_ones(len(rows), 1)], 1)
-        new_tokens = 1  # from now on
-        if 2 * len(kept) <= len(rows) and all(hasattr(layer, "batch_select_indices") for layer in cache.layers):
-            cache.batch_select_indices(kept)
-            rows, ids, mask = rows[kept], ids[kept], mask[kept]
+        if 2 * len(kept) <= len(rows) and growing.keep(kept):
+            rows = rows[kept]
+        latest = new[rows]
 
 # %% ../../nbs/04_training/406_sampling.ipynb #90367926
 PACKED_LIMIT = 2**28  # weights: no more are copied for sampling; 1 GiB

@@ -16,6 +16,7 @@ from ..base.devices import pick_device
 from ..base.distributed import launched_processes
 from ..base.errors import UserError, in_main_process, printable
 from .memory_advice import advice
+from .memory_trace import open_config
 from .memory_parts import USABLE, Estimate, Job, estimate_job
 from ..training.deepspeed_engine import offloaded, read_deepspeed_config, zero_stage
 from ..training.stage import weights_dtype
@@ -50,6 +51,8 @@ def job_of_stage(stage: str, settings, device: float) -> Job:
         budget = getattr(s, "max_tokens_per_batch", 0) // (2 if stage in ("reward", "dpo") else 1)
         given |= {"batch": max(1, budget // s.max_length) if budget else s.per_device_train_batch_size,
                   "length": s.max_length}
+        if isinstance(s.model, str) and open_config(s.model).is_encoder_decoder:  # prompt and answer share the length
+            given["length"] = ceil(s.max_length / 2)
     return Job(s.model, stage, world, device, dtype=dtype, lora_r=s.lora_r,
                targets=tuple(s.lora_target_modules), freeze=0.0 if s.lora_r or stage in ("ppo", "grpo") else s.freeze,
                lora_dropout=s.lora_dropout, checkpointing=s.gradient_checkpointing,

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..base.errors import UserError
 from ..models.heads import LOGITS_CHUNK
-from .memory_trace import LiveBytes, Trace, _pretend, trace
+from .memory_trace import LiveBytes, Trace, _pretend, open_config, trace
 
 # %% ../../nbs/08_scale/813_memory_parts.ipynb #bfa670f9
 STAGES = ("pretrain", "sft", "reward", "ppo", "grpo", "dpo")
@@ -37,7 +37,7 @@ class Job:
     zero: int = 0
     offload: tuple[str, ...] = ()           # to the host: optimizer, param; models: frozen ones while they rest
     batch: int = 8                          # rows of a micro-batch; pairs in reward and dpo
-    length: int = 512
+    length: int = 512                       # tokens of a row; of an encoder-decoder, on each of its two sides
     response: int = 0                       # tokens sampled after a prompt of `length`
     rollout_batch: int = 0                  # rows sampled at a time; 0: `batch`
     dtype: str = "bfloat16"                 # of the weights
@@ -346,4 +346,6 @@ def estimate_job(job: Job) -> Estimate:
     "Device and host memory of a job. `UserError` for an unknown stage or a model that cannot be traced."
     if job.stage not in STAGES:
         raise UserError(f"--stage {job.stage}: known are {', '.join(STAGES)}")
+    if job.stage != "sft" and open_config(job.model).is_encoder_decoder:
+        raise UserError(f"--stage {job.stage}: {job.model} is an encoder-decoder, which only SFT trains; say sft")
     return Estimate(job, (reinforced if job.stage in ("ppo", "grpo") else supervised)(job))

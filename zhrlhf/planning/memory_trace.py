@@ -26,6 +26,8 @@ from ..base.files import read_json
 from ..families import model_folder
 from ..models.conversion import native_config, native_of, unsharded_models
 from ..models.folder_checks import check_model_type, check_sizes
+from ..models.heads import decoder_states
+from ..models.own_logits import has_encoder
 
 # %% ../../nbs/08_scale/812_memory_trace.ipynb #4221829a
 class LiveBytes(TorchDispatchMode):
@@ -144,8 +146,8 @@ class Walk:
 
 def _model(config, dtype, lora_r, targets, checkpointing, attention, autocast, dropout):
     "A model in training mode, with adapters, on tensors without numbers."
-    from transformers import AutoModel, AutoModelForCausalLM
-    auto = AutoModel if getattr(config, "is_encoder_decoder", False) else AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+    auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     options = {"attn_implementation": attention} if attention else {}
     model = auto.from_config(config, dtype=getattr(torch, dtype), **options).train()
     if lora_r:
@@ -162,10 +164,15 @@ def _model(config, dtype, lora_r, targets, checkpointing, attention, autocast, d
 
 
 def _inputs(config, batch, length):
-    "Ids of the batch; an encoder-decoder gets as many for its decoder."
-    ids = torch.zeros(batch, length, dtype=torch.long)
-    more = {"decoder_input_ids": ids.clone()} if getattr(config, "is_encoder_decoder", False) else {}
-    return {"input_ids": ids, **more}
+    "Ids of the batch; an encoder-decoder gets as many labels for its decoder."
+    more = {"labels": torch.zeros(batch, length + 1, dtype=torch.long)} if config.is_encoder_decoder else {}
+    return {"input_ids": torch.zeros(batch, length, dtype=torch.long), **more}
+
+
+def _states(model, inputs):
+    "The last hidden states, of the decoder where there is an encoder."
+    return (decoder_states(model, inputs) if has_encoder(model) else
+            model.base_model(**inputs, use_cache=False).last_hidden_state)
 
 # %% ../../nbs/08_scale/812_memory_trace.ipynb #7baf3fab
 def _backward(model, live, inputs, autocast):
@@ -174,7 +181,7 @@ def _backward(model, live, inputs, autocast):
         if p.requires_grad:
             p.register_post_accumulate_grad_hook(lambda p: setattr(p, "grad", None))
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast, cache_enabled=False):
-        out = model.base_model(**inputs, use_cache=False).last_hidden_state
+        out = _states(model, inputs)
     saved, live.peak = live.now, live.now
     out.backward(torch.ones_like(out))
     return saved, live.peak - saved

@@ -15,7 +15,7 @@ import torch
 
 from ..base.errors import UserError
 from ..base.files import read_jsonl
-from ..data.batches import Example, IGNORE, collate, collate_pairs, packed_batches
+from ..data.batches import Example, IGNORE, collate_pairs, packed_batches
 from ..data.couplets import load_poems
 from ..data.tokenizers.characters import couplet_tokenizer
 from ..families import load_model, load_reward_model, new_model
@@ -125,7 +125,7 @@ def open_or_make(settings: SpeedSettings, tokenizer, scores: bool = False) -> to
 def collate_rows(rows: list, model: torch.nn.Module, tokenizer) -> dict[str, torch.Tensor]:
     "A padded batch of Examples, or of pairs for a reward model."
     if isinstance(rows[0], Example):
-        return collate(rows, tokenizer.pad_token_id)
+        return family_of(model).together(rows, tokenizer.pad_token_id)
     return collate_pairs([[pair] for pair in rows], row_builder(model, tokenizer))
 
 

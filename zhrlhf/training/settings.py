@@ -127,16 +127,19 @@ class LoraSettings(RunSettings):
                         "with them)")
     lora_r: int = opt(0, "rank of LoRA adapters, which alone are trained; 0: none")
     lora_alpha: float = opt(16.0, "LoRA's alpha: its product is scaled by alpha / rank")
-    lora_target_modules: list[str] = opt([], "name endings of the adapted layers, or all-linear; default: those of "
-                                         "the model's family")
+    lora_target_modules: list[str] = opt([], "name endings of the adapted layers, such as lm_head, or all-linear: all "
+                                         "but the head; default: those of the model's family")
     use_rslora: bool = opt(False, "scale by alpha / √rank instead, so that high ranks learn as fast as low ones")
     least = RunSettings.least | {"lora_r": 0, "lora_alpha": 1e-6}
     length_option = "--max-length"  # the name of the option for the longest row, in error messages
+    trains_encoders = False         # whether the stage can train an encoder-decoder
+    lora_bias = "none"              # no option where the base must be computed beside the adapters
 
     def __post_init__(self):
         super().__post_init__()
-        if not self.lora_r and (self.lora_target_modules or self.use_rslora):
-            raise UserError("--lora-target-modules and --use-rslora say how adapters are made; give --lora-r, too")
+        if not self.lora_r and (self.lora_target_modules or self.use_rslora or self.lora_bias != "none"):
+            raise UserError("--lora-target-modules, --use-rslora and --lora-bias say how adapters are made; give "
+                            "--lora-r, too")
         if not 0 <= self.freeze <= 1:
             raise UserError(f"--freeze {self.freeze}: a share of the blocks, between 0 and 1")
 
@@ -193,10 +196,13 @@ class TrainingSettings(DataSettings):
     longest_first: bool = opt(False, "the longest rows make the first step, so that a run that does not fit ends there")
     compile: bool = opt(False, "compile the transformer blocks one by one with torch.compile; not under ZeRO-3; its "
                         "speed on a GPU is not measured")
+    lora_bias: str = opt("none", "biases of the base that are trained beside the adapters: none, all, or lora_only: those "
+                         "of the adapted layers")
     least = DataSettings.least | {"warmup_steps": 0, "warmup_ratio": 0, "eval_steps": 0, "lora_dropout": 0,
                                    "max_steps": -1, "per_device_eval_batch_size": 1, "logging_steps": 1}
     below = DataSettings.below | {"lora_dropout": 1, "warmup_ratio": 1}
-    choices = DataSettings.choices | {"lr_scheduler_type": ("linear", "cosine", "constant", "constant_with_warmup")}
+    choices = DataSettings.choices | {"lr_scheduler_type": ("linear", "cosine", "constant", "constant_with_warmup"),
+                                      "lora_bias": ("none", "all", "lora_only")}
 
     def __post_init__(self):
         super().__post_init__()

@@ -35,8 +35,8 @@ from ..data.token_cache import (RowsInMemory, TokenRows, cached_rows, content_ke
 from ..families import folder_dtype, load_tokenizer, named_folder, save_model
 from ..models.examples import ChatLayout, layout_of
 from ..models.opening import taught_ends
-from ..models.lora import add_lora, has_lora, is_adapter, merged_state, save_adapter
-from ..models.own_logits import known_positions
+from ..models.lora import add_lora, has_lora, is_adapter, merged_state, save_adapter, tied_adapters
+from ..models.own_logits import has_encoder, known_positions
 from ..models.registry import compile_blocks, family_of, freeze
 from ..models.sharded import gathered
 
@@ -122,9 +122,10 @@ def close_stage(folder: str | Path, report: dict, accounts: Sequence[Account] = 
 def weights_dtype(settings: RunSettings, folder: str = "", trained: bool = True) -> str:
     """The type in which the weights of a folder's model are opened; without a folder they are new.
 
-    Weights that are not `trained` need no float32 under --bf16, nor does the base of adapters. DeepSpeed keeps float32
+    Weights that are not `trained` need no float32 under --bf16, nor does the base of adapters, if its biases rest. DeepSpeed keeps float32
     copies of what it trains in bfloat16; plain torch trains the float32 weights themselves."""
-    if settings.bf16 and (not trained or settings.deepspeed or getattr(settings, "lora_r", 0)):
+    adapts = getattr(settings, "lora_r", 0) and settings.lora_bias == "none"
+    if settings.bf16 and (not trained or settings.deepspeed or adapts):
         return "bfloat16"
     if settings.dtype != "auto" or not folder:
         return "float32" if settings.dtype == "auto" else settings.dtype
@@ -154,6 +155,7 @@ def prepare_model(settings: LoraSettings, load: Callable[[str], nn.Module], star
         print("note: weights and AdamW's moments are kept in bfloat16; an update of less than about 1/400 of a weight "
               "is lost. With --bf16 alone the weights stay float32", file=sys.stderr)
     model = load(dtype)
+    _check_trainable(model, settings, start)
     positions = known_positions(model) or settings.max_length
     if settings.max_length > positions:
         raise UserError(f"{settings.length_option} {settings.max_length}: the model knows {positions} positions; say "
@@ -170,16 +172,29 @@ def prepare_model(settings: LoraSettings, load: Callable[[str], nn.Module], star
     return model.train()
 
 # %% ../../nbs/04_training/405_stage.ipynb #d612ae1f
+def _check_trainable(model, settings, start):
+    "`UserError` for a model that the stage cannot train."
+    if has_encoder(model) and not settings.trains_encoders:
+        raise UserError(f"{start or settings.model}: an encoder-decoder, which only SFT trains; give a decoder, GLM or "
+                        f"ChatGLM")
+    if kept := tied_adapters(model):
+        raise UserError(f"{start}: the adapter of {kept[0]} shares its weight with the embeddings and is not merged, so "
+                        f"training cannot go on from here; start from the model that it stands on")
+
+
 def _choose_weights(model, settings, frozen):
     "Adds adapters to a model or freezes a share of its blocks, and has it compute its activations again."
     if settings.lora_r:
-        targets = settings.lora_target_modules or family_of(model).lora_target_modules
-        add_lora(model, "all-linear" if targets == ["all-linear"] else targets, settings.lora_r, settings.lora_alpha,
-                 settings.lora_dropout, settings.use_rslora)
+        add_lora(model, settings.lora_target_modules or family_of(model).lora_target_modules, settings.lora_r,
+                 settings.lora_alpha, settings.lora_dropout, settings.use_rslora, bias=settings.lora_bias)
+        if (kept := tied_adapters(model)) and not model.started_from:
+            raise UserError(f"--lora-target-modules {kept[0]}: shares its weight with the embeddings, so its adapter is "
+                            f"saved beside the model that it started from, and this one is new; leave it out")
         if hasattr(model, "score"):
             model.score.requires_grad_(True)
-        for p in model.parameters():
-            if p.requires_grad and not hasattr(p, "ds_id"):  # DeepSpeed keeps float32 copies; plain torch has none
+        for name, p in model.named_parameters():
+            if p.requires_grad and not hasattr(p, "ds_id") and not name.endswith(".bias"):  # those are of the base
+                # DeepSpeed keeps float32 copies; plain torch has none
                 p.data = p.data.to(torch.bfloat16 if settings.deepspeed and settings.bf16 else torch.float32)
     elif frozen:
         freeze(model, frozen)
@@ -346,21 +361,34 @@ def run_training(settings: TrainingSettings, folder: Path, model: nn.Module,
 # %% ../../nbs/04_training/405_stage.ipynb #f7adba6e
 def save_trained(folder: Path, model: nn.Module, tokenizer, name: str = "model", adapter: str = "adapter") -> None:
     """Writes the weights of a trained model, gathered and merged, into the folder `name` of a run, and the adapters
-    alone into its folder `adapter`."""
+    alone into its folder `adapter`. If one of them cannot be merged, the folder `name` holds the adapters."""
     adapted, state = has_lora(model), None
     start = getattr(model, "started_from", "")
+    if kept := tied_adapters(model):
+        if is_main_process():
+            print(printable(f"{folder / name}: adapters that are not merged, because {kept[0]} shares its weight with "
+                            f"the embeddings; they are opened with the model that they stand on, {start}"),
+                  file=sys.stderr)
+        _save_adapters(folder / name, model, tokenizer, start)
+        return
     if adapted and start and is_adapter(start):
         if is_main_process():
             print(printable(f"{folder / adapter}: not written, because the run started from adapters, and peft reads "
                             f"one set only; the whole model is in {folder / name}"), file=sys.stderr)
     elif adapted and not hasattr(model, "score"):  # a trained head has no place in an adapter folder
-        save_adapter(folder / adapter, model, gathered, is_main_process(), start)
-        if is_main_process():  # the chat template and the end that the adapters were taught
-            with taught_ends(model, tokenizer):
-                tokenizer.save_pretrained(folder / adapter)
+        _save_adapters(folder / adapter, model, tokenizer, start)
     if adapted or any(hasattr(p, "ds_id") for p in model.parameters()):
         state = merged_state(model, gathered, keep=is_main_process())
     model.sharding = None  # models that are built from now on, such as the one that is saved, are not sharded
     if is_main_process():
         save_model(folder / name, model, tokenizer, state)
+    broadcast_object()
+
+
+def _save_adapters(folder, model, tokenizer, start):
+    "Writes the adapters of a model that started from the folder `start`, with the tokenizer."
+    save_adapter(folder, model, gathered, is_main_process(), start)
+    if is_main_process():  # the chat template and the end that the adapters were taught
+        with taught_ends(model, tokenizer):
+            tokenizer.save_pretrained(folder)
     broadcast_object()

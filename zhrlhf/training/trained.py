@@ -32,7 +32,7 @@ from ..base.runs import BEFORE_BEGIN
 from ..data.in_memory import as_rows, is_file
 from ..data.token_cache import tokenizer_key
 from ..families import load_model, load_reward_model, load_tokenizer, save_model
-from ..models.lora import has_lora, merged_state
+from ..models.lora import has_lora, is_adapter, merged_state
 from ..models.sharded import gathered
 from .callbacks import read_metrics
 
@@ -40,6 +40,8 @@ from .callbacks import read_metrics
 def open_part(folder: Path, name: str) -> nn.Module:
     "A model of a run folder: `model`, `critic` (of PPO) or `ema` (the averaged policy), on a GPU where there is one."
     path = folder / name
+    if is_adapter(path):  # of a head that is tied to the embeddings
+        return load_model(path).to(pick_device("auto")).eval()
     if not (path / "config.json").is_file():
         raise UserError(f"{folder}: has no model {name}")
     kinds = read_object(path / "config.json").get("architectures") or ()
