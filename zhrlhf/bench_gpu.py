@@ -6,7 +6,7 @@
 __all__ = ['BIG', 'MODELS', 'SHORT', 'TINY', 'RL_SIZE', 'PEERS', 'SYNCHRONIZED', 'PEAKS', 'GpuBenchSettings', 'Part', 'parts_of',
            'json_lines', 'run_part', 'copy_peers', 'peak_of', 'with_utilisation', 'model_part', 'relative',
            'check_line', 'small_decoder', 'gradients', 'check_varlen', 'check_compile', 'check_waits', 'check_prefix',
-           'checks_part', 'hardware_words', 'ratios', 'outcome', 'measure_gpu', 'main']
+           'checks_part', 'hardware_words', 'ratios', 'without_missing', 'outcome', 'measure_gpu', 'main']
 
 # %% ../nbs/08_scale/828_bench_gpu.ipynb #4defdb54
 from dataclasses import dataclass
@@ -40,6 +40,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .base.errors import run_main
@@ -359,12 +360,23 @@ def ratios(found: list[dict]) -> dict[str, float]:
             if rates.get(f"{work}, here") and rates.get(f"{work}, peer")}
 
 
-def outcome(part: Part, left: float, device: str) -> dict:
+def without_missing(words: str) -> str:
+    "A command without the options that name files which no peer has made; the embedded rows take their place."
+    parts = words.split()
+    pairs = list(zip(parts, [*parts[1:], ""]))
+    gone = [n for n, (option, path) in enumerate(pairs) if option in ("--data", "--tokenizer-dir")
+            and not Path(path).exists()]
+    return " ".join(word for n, word in enumerate(parts) if n not in gone and n - 1 not in gone)
+
+
+def outcome(part: Part, left: float) -> dict:
     "What became of a part; a peer that is not installed is left out."
     if part.peer and not (os.environ.get("ZHRLHF_PEERS") and os.environ.get(part.peer)):
         return {"part": part.name, "goal": part.goal, "results": [],
                 "state": f"left out: ZHRLHF_PEERS and {part.peer} are not set"}
-    return run_part(part, left, os.environ[part.peer] if part.peer else sys.executable)
+    if part.peer:
+        return run_part(part, left, os.environ[part.peer])
+    return run_part(replace(part, words=without_missing(part.words)), left)
 
 # %% ../nbs/08_scale/828_bench_gpu.ipynb #0b294b57
 def measure_gpu(settings: GpuBenchSettings) -> dict:
@@ -385,7 +397,7 @@ def measure_gpu(settings: GpuBenchSettings) -> dict:
         if os.environ.get("ZHRLHF_PEERS"):
             copy_peers(os.environ["ZHRLHF_PEERS"], Path(folder), s.device)
         for part in parts_of(s, folder):
-            found = outcome(part, s.seconds - (time.perf_counter() - begun) - 2, s.device)
+            found = outcome(part, s.seconds - (time.perf_counter() - begun) - 2)
             found = json.loads(json.dumps(found).replace(folder, "FOLDER"))
             report["parts"].append(found)
             print(f"{part.name}: {found['state']}", file=sys.stderr, flush=True)
