@@ -48,7 +48,7 @@ recipes: setup
 
 # what a user would run instead, for `bench`: two environments that add TRL, datasets and lm_eval to the project's own,
 # from the package index. One that cannot be made is said; the lines that need it then say that it is not at hand.
-PEERS ?= .venv/peers
+PEERS := .venv/peers
 peers: setup
 	@for e in "trl trl==1.16.0 lm_eval==0.4.13" "ppo trl==1.12.0"; do \
 	  set -- $$e; n=$(PEERS)/$$1; shift; test -e $$n/.installed && continue; \
@@ -60,7 +60,7 @@ peers: setup
 
 # every stage against its peer, in turns; continues where it was stopped; ARGS="--only LoRA --rounds 1" measures less
 bench: setup peers
-	$(BIN)/python -m zhrlhf.bench peers --out runs/peers --python $(PEERS)/trl/bin/python --ppo-python $(PEERS)/ppo/bin/python $(ARGS)
+	$(BIN)/python -m zhrlhf.bench peers --out runs/peers $(ARGS)
 	cp runs/peers/peers.json nbs/results/speed-peers.json
 
 notebooks: setup

@@ -8,7 +8,7 @@ __all__ = ['SHARE', 'CROSS_ENTROPY', 'SEEDS', 'RECIPES', 'FASTEST', 'KNOWN_STAGE
            'machine_of_entry', 'run_challenge', 'verdict_line', 'challenge_main', 'main', 'challenge_entry',
            'challenge_table']
 
-# %% ../nbs/08_scale/830_challenge.ipynb #575ea448
+# %% ../nbs/08_scale/830_challenge.ipynb #df9a47be
 from dataclasses import dataclass
 
 from .base.errors import UserError
@@ -21,8 +21,8 @@ class ChallengeSettings(CheckedSettings):
     "Trains an entry of the challenge with the clock running, and judges its model on held-out lines."
     out: str = opt("", "folder of the run; must be empty or new")
     seed: int = opt(0, "the entry is called with it; 0, 1 and 2 count, others verify")
-    entry: str = opt("", "a recipe of stages (.yaml), or a script (.py) that is called with --seed and --out and leaves "
-                     "a folder OUT/model; default: the fastest recipe so far")
+    entry: str = opt("", "a recipe of stages (.yaml), or a script (.py) that is called with --seed and --out and "
+                     "leaves a folder OUT/model; default: the fastest recipe so far")
     asked: int = opt(1200, "held-out upper lines that the judge asks; fewer than all are no verdict")
     least = {"seed": 0, "asked": 1}
 
@@ -34,12 +34,12 @@ class EntrySettings(CheckedSettings):
     seed: int = opt(0, "random seed of every stage")
     out: str = opt("", "folder to write; the last stage's model comes into its folder model")
 
-# %% ../nbs/08_scale/830_challenge.ipynb #9696b13b
+# %% ../nbs/08_scale/830_challenge.ipynb #c7675daa
 #| eval: false
 if __name__ == "__main__":
     answer_help(EntrySettings)  # before the imports that take seconds
 
-# %% ../nbs/08_scale/830_challenge.ipynb #3db6b93c
+# %% ../nbs/08_scale/830_challenge.ipynb #166fa632
 import hashlib
 import json
 import os
@@ -56,7 +56,7 @@ from statistics import fmean
 from .base.errors import run_main
 from .base.files import read_object, write_json, write_jsonl
 
-# %% ../nbs/08_scale/830_challenge.ipynb #b45f6199
+# %% ../nbs/08_scale/830_challenge.ipynb #76b692b0
 SHARE, CROSS_ENTROPY, SEEDS = 0.75, 5.6, (0, 1, 2)
 
 
@@ -64,10 +64,10 @@ def reached(share: float, cross_entropy: float) -> bool:
     "Whether a model has both the share of lines that keep all rules and the cross-entropy of the poets' lines."
     return share >= SHARE and cross_entropy <= CROSS_ENTROPY
 
-# %% ../nbs/08_scale/830_challenge.ipynb #112ca93d
+# %% ../nbs/08_scale/830_challenge.ipynb #06c122cd
 def counted_run(words: Sequence[str], log: str | Path) -> dict:
-    """Runs a command, its output in the file `log`; returns its exit code, wall-clock seconds, and CPU-seconds with those
-    of all processes that it waited for. GPUs are hidden from it."""
+    """Runs a command, its output in the file `log`; returns its exit code, wall-clock seconds, and CPU-seconds with
+    those of all processes that it waited for. GPUs are hidden from it."""
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
     start = time.perf_counter()
     with open(log, "wb") as file:
@@ -77,7 +77,7 @@ def counted_run(words: Sequence[str], log: str | Path) -> dict:
     return {"code": child.returncode, "wall_s": round(time.perf_counter() - start, 2),
             "cpu_s": round(used.ru_utime + used.ru_stime, 2)}
 
-# %% ../nbs/08_scale/830_challenge.ipynb #a4fca29d
+# %% ../nbs/08_scale/830_challenge.ipynb #db58ed72
 RECIPES = Path(str(files("zhrlhf"))) / "assets" / "challenge"
 FASTEST = RECIPES / "first.yaml"
 KNOWN_STAGES = ("select", "pretrain", "sft", "ppo", "grpo", "dpo", "sharpen")
@@ -100,7 +100,7 @@ def read_entry_recipe(path: str | Path) -> list[dict]:
                         f"{', '.join(KNOWN_STAGES)}")
     return stages
 
-# %% ../nbs/08_scale/830_challenge.ipynb #a7f1e2d7
+# %% ../nbs/08_scale/830_challenge.ipynb #54bb7b22
 def select_couplets(out: Path) -> str:
     "Writes the training couplets that keep all five rules, as records; returns the path of the file."
     from zhrlhf.data.couplets import all_of, check, load
@@ -111,7 +111,7 @@ def select_couplets(out: Path) -> str:
 
 
 def sharpen(folder: str | Path, factor: float, out: Path) -> Path:
-    "Saves a folder's model in `out` with its logits multiplied by `factor`; `UserError` if its last norm does not do it."
+    "Saves a folder's model in `out` with its logits multiplied by `factor`; `UserError` if its last norm cannot."
     import torch
     from zhrlhf.families import load_model, load_tokenizer, save_model
     model, ids = load_model(folder).eval(), torch.tensor([[3, 4, 5]])
@@ -126,7 +126,7 @@ def sharpen(folder: str | Path, factor: float, out: Path) -> Path:
     save_model(model, load_tokenizer(folder), out)
     return out
 
-
+# %% ../nbs/08_scale/830_challenge.ipynb #138da15c
 def run_recipe(recipe: str | Path, seed: int, out: str | Path) -> Path:
     "Runs the stages of a recipe in folders below `out`; returns the folder of the last model, `out`/model."
     import importlib
@@ -149,7 +149,7 @@ def run_recipe(recipe: str | Path, seed: int, out: str | Path) -> Path:
     shutil.copytree(model, Path(out) / "model")
     return Path(out) / "model"
 
-# %% ../nbs/08_scale/830_challenge.ipynb #e819e5fe
+# %% ../nbs/08_scale/830_challenge.ipynb #303e9e9d
 def judge(folder: str | Path, seed: int, asked: int = 1200) -> dict:
     """What a model is worth: `share` of `asked` held-out lines that keep all five rules, the share of each rule,
     `cross_entropy` of the poets' lines in nats per token, `different` answers, and whether the goal is `reached`."""
@@ -177,10 +177,10 @@ def judge(folder: str | Path, seed: int, asked: int = 1200) -> dict:
             "reached": reached(share, entropy), "parameters": sum(p.numel() for p in policy.parameters()),
             "answers": [[pair.upper, text] for pair, text in zip(eval_set.pairs[:6], texts)]}
 
-# %% ../nbs/08_scale/830_challenge.ipynb #30c0ea59
+# %% ../nbs/08_scale/830_challenge.ipynb #9a97a0f0
 def machine_of_entry() -> dict:
-    """Processor, cores, processes that were running in the last minute, speed of a matrix product on one core in GFLOP/s,
-    versions, and the commit of a checkout."""
+    """Processor, cores, processes that were running in the last minute, speed of a matrix product on one core in
+    GFLOP/s, versions, and the commit of a checkout."""
     import torch
     from zhrlhf.base.runs import versions
     from zhrlhf.tour import hardware
@@ -193,7 +193,7 @@ def machine_of_entry() -> dict:
     return {**hardware(), "load": os.getloadavg()[0], "matmul_gflops": round(speed, 1), "versions": versions(),
             "commit": found.stdout.strip() or None}
 
-# %% ../nbs/08_scale/830_challenge.ipynb #cbe49e88
+# %% ../nbs/08_scale/830_challenge.ipynb #c07dc4f5
 def run_challenge(settings: ChallengeSettings) -> dict:
     "Trains an entry with the clock running and judges its model; returns the report, written as OUT/challenge.json."
     if not settings.out:
@@ -220,14 +220,14 @@ def run_challenge(settings: ChallengeSettings) -> dict:
     write_json(out / "challenge.json", report)
     return report
 
-# %% ../nbs/08_scale/830_challenge.ipynb #2cfeba01
+# %% ../nbs/08_scale/830_challenge.ipynb #4a753d4e
 def verdict_line(report: dict) -> str:
     "One line that says what a run of the challenge has reached."
     low, high = report["interval"]
     return (f"{report['entry']}, seed {report['seed']}: {'reached' if report['reached'] else 'not reached'} in "
-            f"{report['seconds']:.1f} seconds of two cores ({report['cpu_s']:.1f} CPU-seconds, {report['wall_s']:.0f} s "
-            f"by the wall clock); all five rules in {report['share']:.3f} of {report['asked']} lines (95 % {low:.3f} to "
-            f"{high:.3f}), {report['cross_entropy']:.2f} nats per token on the poets' lines")
+            f"{report['seconds']:.1f} seconds of two cores ({report['cpu_s']:.1f} CPU-seconds, {report['wall_s']:.0f} "
+            f"s by the wall clock); all five rules in {report['share']:.3f} of {report['asked']} lines (95 % "
+            f"{low:.3f} to {high:.3f}), {report['cross_entropy']:.2f} nats per token on the poets' lines")
 
 
 def challenge_main(argv: Sequence[str] | None = None) -> None:
@@ -244,13 +244,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError("--out is missing: name the folder of the run")
     print(run_recipe(settings.recipe or FASTEST, settings.seed, settings.out))
 
-# %% ../nbs/08_scale/830_challenge.ipynb #dc211b58
+# %% ../nbs/08_scale/830_challenge.ipynb #e624199c
 def challenge_entry(reports: Sequence[dict], by: str, what: str) -> dict:
-    "A line of the table from the reports of seeds 0, 1 and 2; `UserError` if one is missing or has not reached the goal."
+    "A line of the table from the reports of seeds 0, 1 and 2; `UserError` if one is missing or missed the goal."
     seeds, texts = sorted(report["seed"] for report in reports), {report["sha256"] for report in reports}
     if seeds != list(SEEDS) or len(texts) != 1:
-        raise UserError(f"reports of seeds {', '.join(map(str, seeds))} of {len(texts)} text(s); an entry has the seeds "
-                        f"0, 1 and 2 of one text")
+        raise UserError(f"reports of seeds {', '.join(map(str, seeds))} of {len(texts)} text(s); an entry has the "
+                        f"seeds 0, 1 and 2 of one text")
     short = [report["seed"] for report in reports if not report["reached"] or report["asked"] < 1200]
     if short:
         raise UserError(f"seed {short[0]}: the goal is not reached on all 1,200 lines; all three seeds must reach it")
@@ -268,7 +268,7 @@ def challenge_table() -> dict:
     found = read_object(RECIPES / "entries.json")
     return found | {"entries": sorted(found["entries"], key=lambda entry: entry["seconds"])}
 
-# %% ../nbs/08_scale/830_challenge.ipynb #07ffe9f4
+# %% ../nbs/08_scale/830_challenge.ipynb #6e1d0f3f
 #| eval: false
 if __name__ == "__main__":
     run_main(main)
