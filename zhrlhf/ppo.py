@@ -81,7 +81,6 @@ from .rl.experience import RolloutSource, ptx_batches, ptx_loss, rl_records
 from .rl.losses import actor_loss, gae, value_loss, whiten
 from .rl.networks import ActorCritic, Reference, critic_sharing_weights
 from .rl.rewards import kl_terms, make_scorers, token_rewards
-from .rl.rollouts import response_values
 from .rl.run import make_rl_engine, open_reference, run_rl
 from .planning.memory_check import check_device_memory
 from .training.stage import open_stage, stage_tokenizer, prepare_model
@@ -96,7 +95,7 @@ def ppo_loss(settings: PPOSettings) -> Callable:
             return ptx_loss(model.actor, batch, settings.ptx_coef)
         values = batch.get("forward_values")  # there if the scoring pass has kept its graph
         if values is None:
-            values = response_values(model.critic, batch, model.shift)
+            values = model.values(batch)
         value, metrics = value_loss(values, batch["values"], batch["returns"], batch["mask"], settings.cliprange_value)
         if batch["update"] <= settings.critic_warmup:
             return settings.vf_coef * value, metrics
@@ -109,8 +108,8 @@ class CriticCollector(RolloutCollector):
     "Scored rollouts with values, advantages and returns."
 
     def forward_pass(self, batch: dict) -> dict:
-        "Besides, the critic's values [B, R]."
-        return super().forward_pass(batch) | {"values": response_values(self.model.critic, batch, self.model.shift)}
+        "Besides, the critic's values [B, R], and the states below what it trains."
+        return super().forward_pass(batch) | self.model.scored(batch)
 
     def compute_advantages(self, batch: dict, outputs: dict, task, beta: float) -> tuple[dict, dict]:
         """Values, returns and whitened advantages [B, R] from the rewards `task` [B, R], and how much of the returns'
@@ -123,7 +122,8 @@ class CriticCollector(RolloutCollector):
         left, variance = (returns - values)[mask.bool()].var().item(), returns[mask.bool()].var().item()
         explained = 1 - left / variance if variance > 0 else 0.0
         tensors = {"values": values, "returns": returns, "advantages": whiten(advantages, mask)}
-        return tensors, {"explained_variance": explained}
+        kept = {name: outputs[name] for name in ("bottom",) if name in outputs}
+        return tensors | kept, {"explained_variance": explained}
 
 
 def ppo_experience(model: ActorCritic,

@@ -16,7 +16,7 @@ from ..base.devices import to_device
 from ..base.distributed import all_gather_object, all_reduce_max, world_size
 from ..data.batches import IGNORE, Example, collate, positions_from_mask
 from ..data.prompts import joins_with_blanks, plain_text
-from ..models.heads import hidden_states_at, label_logprobs, map_chunks, raw_scores
+from ..models.heads import chosen_and_entropy, hidden_states_at, label_logprobs, map_chunks, raw_scores
 from ..models.sampling import Sampling, answer_text, end_ids, sample_batch
 
 # %% ../../nbs/05_rlhf/505_rollouts.ipynb #4c0d76b8
@@ -135,11 +135,8 @@ def response_logprobs(model: nn.Module, batch: dict, temperature: float = 1.0) -
 
 def logprobs_and_entropy(model: nn.Module, batch: dict, temperature: float = 1.0) -> tuple[torch.Tensor, ...]:
     "Log-probabilities and the policy's entropies in nats at the response tokens, both [B, R], from one forward pass."
-    def work(logits, labels):
-        logp = (logits / temperature).log_softmax(-1)
-        chosen, logp = logp.gather(1, labels[:, None]).squeeze(1), logp.detach()  # no gradient through the entropy
-        return torch.stack([chosen, -(logp.exp() * logp).sum(-1)])
-    return tuple(per_token(batch, flat) for flat in torch.cat(map_chunks(model, batch, work), 1))
+    chunks = map_chunks(model, batch, lambda *chunk: chosen_and_entropy(*chunk, temperature, with_entropy=True))
+    return tuple(per_token(batch, torch.cat(flat)) for flat in zip(*chunks))
 
 
 def response_values(critic: nn.Module, batch: dict, shift: float = 0.0) -> torch.Tensor:
