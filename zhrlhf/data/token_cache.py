@@ -333,10 +333,11 @@ def _build(path, parts, read, encode, columns, nothing):
         own, account = new / f"share-{rank()}" if world_size() > 1 else new, Account()
         shares = together(lambda: _write_share(own, read, encode, columns, account))
         about = in_main_process(lambda: _finish(new, parts, columns, shares, account, nothing))
-        rows = TokenRows(new)
-        rows.name, rows.about = path.name, about
+        opened = []
+        together(lambda: opened.append(TokenRows(new)))  # all have it open before the folder gets its name
         in_main_process(partial(_give_name, stack))
-    return rows
+    opened[0].name, opened[0].about = path.name, about
+    return opened[0]
 
 # %% ../../nbs/10_tools/1008_token_cache.ipynb #bf0ec251
 def no_rows(account: Account) -> str:
