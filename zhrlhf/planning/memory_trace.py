@@ -67,11 +67,13 @@ def _attend_without_dropout(query, key, value, attn_mask=None, dropout_p=0.0, *a
 
 
 def _converted(module, function, recurse=True):
-    "nn.Module._apply for tensors without numbers, whose parameters cannot be changed in place."
+    "nn.Module._apply for tensors without numbers, whose parameters cannot be changed in place; tied ones stay tied."
+    made = {}
     for part in module.modules() if recurse else [module]:
         for name, p in part._parameters.items():
             if p is not None:
-                part._parameters[name] = torch.nn.Parameter(function(p.detach()), p.requires_grad)
+                made.setdefault(p, torch.nn.Parameter(function(p.detach()), p.requires_grad))
+                part._parameters[name] = made[p]
     return module
 
 
