@@ -190,8 +190,7 @@ class TrainingSettings(DataSettings):
     eval_steps: int = opt(0, "evaluate every N steps and at the end; 0: at the end only")
     per_device_eval_batch_size: int = opt(200, "rows in one batch of an evaluation")
     lora_dropout: float = opt(0.0, "dropout in front of the adapters")
-    lora_bias: str = opt("none", "biases of the base that are trained beside the adapters: none, all, or lora_only: those "
-                         "of the adapted layers")
+    lora_bias: str = opt("none", "biases that are trained, too: none, all, or lora_only: of the adapted layers")
     least = DataSettings.least | {"warmup_steps": 0, "warmup_ratio": 0, "eval_steps": 0, "lora_dropout": 0,
                                    "max_steps": -1, "per_device_eval_batch_size": 1}
     below = DataSettings.below | {"lora_dropout": 1, "warmup_ratio": 1}
@@ -219,7 +218,6 @@ class TrainingSettings(DataSettings):
             option = "--max-steps" if self.max_steps > 0 else "--num-train-epochs"
             raise UserError(f"{option}: {steps:.0e} steps would never end; say fewer")
         return max(1, math.ceil(steps))
-
 
 # %% ../../nbs/04_training/411_training_settings.ipynb #a600ac10
 @dataclass(frozen=True)
