@@ -160,7 +160,8 @@ def load_tokenizer(folder: str | Path, chat_template: str = "auto", split_specia
     """The tokenizer saved with a model.
 
     `chat_template`: auto keeps its chat template, none drops it, a file replaces it; families that read prompts in
-    both directions have none. Without `split_special_tokens`, special tokens that a text spells out are tokens, as in the published code.
+    both directions have none. Without `split_special_tokens`, special tokens that a text spells out are tokens, as in
+    the published code.
     A tokenizer without a pad token pads with eos; that is safe, because rows carry their lengths and pads are never
     searched for; one without any special token is refused, unless `need_pad` is False (scoring needs none).
     `tokenizer.folder_ends` are the ends that the folder's configs name."""

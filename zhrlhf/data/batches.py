@@ -74,7 +74,7 @@ def collate(examples: Sequence[Example], pad_id: int, side: str = "right") -> di
         batch["attention_mask"] = mask.long()
     return batch | {"weight": float(sum(e.targets for e in examples)), "tokens": int(lengths.sum())}
 
-
+# %% ../../nbs/02_data/209_batches.ipynb #93d1a080
 def collate_apart(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:
     """A batch for a model that reads the prompt in an encoder and writes the answer in a decoder; the first label of a
     row begins its answer.

@@ -190,8 +190,8 @@ def pangu_template(tokenizer) -> PromptTemplate:
 
 
 def t5_template(tokenizer) -> PromptTemplate:
-    """`prompt <sep> prefix <end>` for the encoder, `answer <end>` for the decoder; without a separator token, as in T5's
-    own vocabulary, nothing takes its place."""
+    """`prompt <sep> prefix <end>` for the encoder, `answer <end>` for the decoder; without a separator token, as in
+    T5's own vocabulary, nothing takes its place."""
     end = family_end_id(tokenizer)
     return PromptTemplate(end, between=present_ids(role_id(tokenizer, "sep", None)), after=(end,))
 

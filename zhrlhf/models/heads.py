@@ -48,7 +48,7 @@ def hidden_states(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> tor
 
 
 def decoder_inputs(model: PreTrainedModel, labels: torch.Tensor) -> torch.Tensor:
-    "The ids [B, A] that a decoder reads to predict the labels [B, 1 + A] of `collate_apart`: its start, then the answer."
+    "The ids [B, A] that a decoder reads to predict the labels [B, 1 + A] of `collate_apart`: start, then answer."
     ids = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORE, 0)  # behind the end of a row: predicts nothing
     ids[:, 0] = decoder_start(model)
     return ids

@@ -36,8 +36,8 @@ def has_encoder(model: nn.Module) -> bool:
 
 
 def own_head(model: PreTrainedModel, states: torch.Tensor) -> torch.Tensor:
-    """The logits [N, V] of hidden states [N, D] by the model's own forward, in which the backbone, or the decoder behind
-    an encoder, gives these states."""
+    """The logits [N, V] of hidden states [N, D] by the model's own forward, in which the backbone, or the decoder
+    behind an encoder, gives these states."""
     base = model.get_decoder() if has_encoder(model) else model.base_model
     patched = vars(base).get("forward")
     base.forward = lambda *args, **kwargs: _Given(last_hidden_state=states[None])

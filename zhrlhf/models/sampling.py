@@ -136,7 +136,7 @@ def _check_decoder(model):
     if not has_encoder(model) and "past_key_values" not in inspect.signature(model.base_model.forward).parameters:
         raise UserError(f"a {model.config.model_type} has no KV cache that this project knows; it cannot be sampled")
 
-
+# %% ../../nbs/04_training/406_sampling.ipynb #b89e3801
 class _InOneRow:
     "The growing rows of a decoder: `logits(new ids or None)` of the next token, `keep(rows)` that have not ended."
 
@@ -163,7 +163,7 @@ class _InOneRow:
         self.ids, self.mask = self.ids[rows], self.mask[rows]
         return True
 
-
+# %% ../../nbs/04_training/406_sampling.ipynb #2dea2d7d
 class _Apart:
     "The same behind an encoder, which reads the prompts once."
 
@@ -184,7 +184,7 @@ class _Apart:
         self.read, self.mask = self.read[rows], self.mask if self.mask is None else self.mask[rows]
         return True
 
-
+# %% ../../nbs/04_training/406_sampling.ipynb #c336cfd2
 def _end_and_pad_ids(model, more, device):
     "The ids that end a row, as a tensor, and the id that fills a row after its end."
     ends, pad = sorted({*model_ends(model), *more}), getattr(model.config, "pad_token_id", None)

@@ -67,11 +67,12 @@ def _attend_without_dropout(query, key, value, attn_mask=None, dropout_p=0.0, *a
 
 
 def _converted(module, function, recurse=True):
-    "nn.Module._apply for tensors without numbers, whose parameters cannot be changed in place."
+    "nn.Module._apply for tensors without numbers, whose parameters cannot be changed in place; tied ones stay tied."
+    made = {}
     for part in module.modules() if recurse else [module]:
         for name, p in part._parameters.items():
             if p is not None:
-                part._parameters[name] = torch.nn.Parameter(function(p.detach()), p.requires_grad)
+                part._parameters[name] = made.setdefault(p, torch.nn.Parameter(function(p.detach()), p.requires_grad))
     return module
 
 
@@ -143,7 +144,7 @@ class Walk:
     extra: int           # the backward pass takes so much more than `saved`
     cache: int           # the key-value cache; 0 if nothing is sampled
 
-
+# %% ../../nbs/08_scale/812_memory_trace.ipynb #7dfccfd0
 def _model(config, dtype, lora_r, targets, checkpointing, attention, autocast, dropout):
     "A model in training mode, with adapters, on tensors without numbers."
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM

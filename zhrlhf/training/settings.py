@@ -196,8 +196,7 @@ class TrainingSettings(DataSettings):
     longest_first: bool = opt(False, "the longest rows make the first step, so that a run that does not fit ends there")
     compile: bool = opt(False, "compile the transformer blocks one by one with torch.compile; not under ZeRO-3; its "
                         "speed on a GPU is not measured")
-    lora_bias: str = opt("none", "biases of the base that are trained beside the adapters: none, all, or lora_only: those "
-                         "of the adapted layers")
+    lora_bias: str = opt("none", "biases that are trained, too: none, all, or lora_only: of the adapted layers")
     least = DataSettings.least | {"warmup_steps": 0, "warmup_ratio": 0, "eval_steps": 0, "lora_dropout": 0,
                                    "max_steps": -1, "per_device_eval_batch_size": 1, "logging_steps": 1}
     below = DataSettings.below | {"lora_dropout": 1, "warmup_ratio": 1}
@@ -229,7 +228,6 @@ class TrainingSettings(DataSettings):
             option = "--max-steps" if self.max_steps > 0 else "--num-train-epochs"
             raise UserError(f"{option}: {steps:.0e} steps would never end; say fewer")
         return max(1, math.ceil(steps))
-
 
 # %% ../../nbs/04_training/411_training_settings.ipynb #d005b923
 @dataclass(frozen=True)

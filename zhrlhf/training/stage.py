@@ -122,8 +122,8 @@ def close_stage(folder: str | Path, report: dict, accounts: Sequence[Account] = 
 def weights_dtype(settings: RunSettings, folder: str = "", trained: bool = True) -> str:
     """The type in which the weights of a folder's model are opened; without a folder they are new.
 
-    Weights that are not `trained` need no float32 under --bf16, nor does the base of adapters, if its biases rest. DeepSpeed keeps float32
-    copies of what it trains in bfloat16; plain torch trains the float32 weights themselves."""
+    Weights that are not `trained` need no float32 under --bf16, nor does the base of adapters, if its biases rest.
+    DeepSpeed keeps float32 copies of what it trains in bfloat16; plain torch trains the float32 weights themselves."""
     adapts = getattr(settings, "lora_r", 0) and settings.lora_bias == "none"
     if settings.bf16 and (not trained or settings.deepspeed or adapts):
         return "bfloat16"
@@ -178,8 +178,8 @@ def _check_trainable(model, settings, start):
         raise UserError(f"{start or settings.model}: an encoder-decoder, which only SFT trains; give a decoder, GLM or "
                         f"ChatGLM")
     if kept := tied_adapters(model):
-        raise UserError(f"{start}: the adapter of {kept[0]} shares its weight with the embeddings and is not merged, so "
-                        f"training cannot go on from here; start from the model that it stands on")
+        raise UserError(f"{start}: the adapter of {kept[0]} shares its weight with the embeddings and is not merged, "
+                        f"so training cannot go on from here; start from the model that it stands on")
 
 
 def _choose_weights(model, settings, frozen):
@@ -188,8 +188,8 @@ def _choose_weights(model, settings, frozen):
         add_lora(model, settings.lora_target_modules or family_of(model).lora_target_modules, settings.lora_r,
                  settings.lora_alpha, settings.lora_dropout, settings.use_rslora, bias=settings.lora_bias)
         if (kept := tied_adapters(model)) and not model.started_from:
-            raise UserError(f"--lora-target-modules {kept[0]}: shares its weight with the embeddings, so its adapter is "
-                            f"saved beside the model that it started from, and this one is new; leave it out")
+            raise UserError(f"--lora-target-modules {kept[0]}: shares its weight with the embeddings, so its adapter "
+                            f"is saved beside the model that it started from, and this one is new; leave it out")
         if hasattr(model, "score"):
             model.score.requires_grad_(True)
         for name, p in model.named_parameters():
