@@ -39,7 +39,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -273,28 +274,27 @@ def check_compile(device: str, tiny: bool) -> dict:
 
 # %% ../nbs/08_scale/828_bench_gpu.ipynb #5a60e7b4
 def check_waits(device: str, tiny: bool) -> dict:
-    """The metrics of steps that do not wait for the device, against those that do; and the calls by which the host asked
-    for numbers in one step of each kind."""
+    """The metrics of steps that do not wait for the device, against those that do; the calls by which the host asked for
+    numbers in one step of each kind, and where torch says on a GPU that four steps waited."""
     import torch
     from zhrlhf.base.devices import HostReads
     from zhrlhf.models.heads import lm_loss
     from zhrlhf.training.engine import TorchEngine
     from zhrlhf.training.loop import fit
-    metrics, calls = {}, {}
+    losses, calls, waits = {}, {}, {}
     for read_steps in (1, 4):
-        model, (_, bounded) = small_decoder(device, tiny)
-        steps, found = [], []
-
-        def remember(run, steps=steps, found=found):
-            steps.append(run.metrics)
-            found.append(sum(reads.calls.values()))
-        with HostReads() as reads:
-            fit(model, bounded, lm_loss, TorchEngine(model, lr=1e-3), 4, [remember], read_steps=read_steps)
-        metrics[read_steps] = [step["loss"] for step in steps]
-        calls[read_steps] = found[1] - found[0]
-    first, second = (torch.tensor(metrics[n], dtype=torch.float64) for n in (1, 4))
-    return check_line("metrics stay on the device", relative(first, second), 0.0, calls_waiting=calls[1],
-                      calls_not_waiting=calls[4])
+        (model, (_, bounded)), seen = small_decoder(device, tiny), []
+        with HostReads() as reads, warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn") if device == "cuda" else None
+            fit(model, bounded, lm_loss, TorchEngine(model, lr=1e-3), 4,
+                [lambda run: seen.append((run.metrics, sum(reads.calls.values())))], read_steps=read_steps)
+            torch.cuda.set_sync_debug_mode("default") if device == "cuda" else None
+        losses[read_steps] = torch.tensor([metrics["loss"] for metrics, _ in seen], dtype=torch.float64)
+        calls[read_steps], waits[read_steps] = seen[1][1] - seen[0][1], sum("synchroniz" in str(w.message) for w in said)
+    more = {"synchronizations": list(waits.values())} if device == "cuda" else {}
+    return check_line("metrics stay on the device", relative(losses[1], losses[4]), 0.0, calls_waiting=calls[1],
+                      calls_not_waiting=calls[4], **more)
 
 # %% ../nbs/08_scale/828_bench_gpu.ipynb #c8d2dd3e
 def check_prefix(device: str, tiny: bool) -> list[dict]:
@@ -332,8 +332,7 @@ def check_prefix(device: str, tiny: bool) -> list[dict]:
 # %% ../nbs/08_scale/828_bench_gpu.ipynb #861e2c24
 def checks_part(device: str, tiny: bool) -> None:
     "Prints a line for each check; one that fails does not end the others."
-    checks: list[Callable] = [check_waits, check_varlen, check_compile, check_prefix]
-    for check in checks:
+    for check in (check_waits, check_varlen, check_compile, check_prefix):
         try:
             found = check(device, tiny)
         except Exception as error:
