@@ -10,12 +10,12 @@ __all__ = ['synchronized_clock', 'calibrate', 'Clock', 'NoUpdate', 'bare_loss', 
 # %% ../nbs/08_scale/804_bench.ipynb #9658856b
 from .base.errors import UserError
 from .base.settings import answer_help, parse
-from .planning.settings import SpeedSettings, WORKS
+from .planning.settings import GpuBenchSettings, SpeedSettings, WORKS
 
 # %% ../nbs/08_scale/804_bench.ipynb #ef6eea1e
 #| eval: false
 if __name__ == "__main__":
-    answer_help({f"speed {work}": SpeedSettings for work in WORKS})  # before the imports that take seconds
+    answer_help({"gpu": GpuBenchSettings, **{f"speed {work}": SpeedSettings for work in WORKS}})  # before the imports that take seconds
 
 # %% ../nbs/08_scale/804_bench.ipynb #940b2a96
 import json
@@ -326,7 +326,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = [str(w) for w in (sys.argv[1:] if argv is None else argv)]
     if words[:1] == ["gpu"]:
         from zhrlhf.bench_gpu import main as gpu
-        return gpu(words[1:])
+        return gpu(words[1:], speed)
     usage = f"python -m zhrlhf.bench speed {'|'.join(WORKS)} …"
     if words[:1] in (["-h"], ["--help"]) or not words:
         print(f"usage: {usage}\n       python -m zhrlhf.bench gpu --out DIR\n\n{SpeedSettings.__doc__}\nOptions: "
