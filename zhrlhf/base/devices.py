@@ -54,8 +54,8 @@ def _moved(value, device):
 # %% ../../nbs/10_tools/1007_devices.ipynb #e045ce8a
 class HostReads(TorchFunctionMode):
     "A block that counts the calls which ask a device for numbers; `calls` holds how often each name was called."
-    names = frozenset(("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__", "nonzero", "unique",
-                       "equal", "masked_select"))
+    names = frozenset(("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__", "nonzero",
+                       "unique", "equal", "masked_select"))
 
     def __init__(self):
         super().__init__()

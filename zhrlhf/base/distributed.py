@@ -159,7 +159,7 @@ def sum_over_processes(numbers: "torch.Tensor") -> "torch.Tensor":
     _group().all_gather(parts, numbers)
     return sum(parts[1:], parts[0])
 
-
+# %% ../../nbs/10_tools/1006_distributed.ipynb #06d19353
 def all_reduce_max(number: float) -> float:
     "The largest value of `number` over all processes."
     if world_size() == 1:

@@ -193,11 +193,11 @@ class Batches:
                  first: Sequence[int] | None = None):   # sizes; the `batch_size` largest items make the first step
         check_batch_size(len(items), batch_size, lengths, drop_last)
         self.items, self.build, self.batch_size, self.seed, self.start = items, build, batch_size, seed, 0
-        self.lengths = np.asarray(lengths) if lengths is not None else np.zeros(len(items), dtype=int)
+        self.lengths = np.zeros(len(items), dtype=int) if lengths is None else np.asarray(lengths)
         self.micro_batch_size, self.vary, self.data = micro_batch_size or batch_size, vary, data
         self.per_epoch = len(items) // batch_size if drop_last else -(-len(items) // batch_size)
-        self._epoch = lru_cache(maxsize=2)(partial(epoch_order, self.lengths, batch_size, seed, drop_last=drop_last,
-                                                   first=first))
+        order = partial(epoch_order, self.lengths, batch_size, seed, drop_last=drop_last, first=first)
+        self._epoch = lru_cache(maxsize=2)(order)
 
     def at(self, step: int) -> list[dict[str, torch.Tensor]]:
         "This process's micro-batches of optimizer step `step` (from 0)."
@@ -221,8 +221,8 @@ class Batches:
 
 # %% ../../nbs/02_data/209_batches.ipynb #ffc6ab76
 def fill_to_budget(lengths: np.ndarray, max_tokens: int, seed: int = 0) -> list[np.ndarray]:
-    """Groups of indices of similar length, each with as many rows as fit `max_tokens` when all are padded to the longest;
-    every index once. `UserError` if one row alone does not fit."""
+    """Groups of indices of similar length, each with as many rows as fit `max_tokens` when all are padded to the
+    longest; every index once. `UserError` if one row alone does not fit."""
     if max(lengths) > max_tokens:
         raise UserError(f"a row (or pair) of {max(lengths)} tokens does not fit a batch of {max_tokens}; raise "
                         f"--max-tokens-per-batch, or lower --max-length")
@@ -301,8 +301,8 @@ class VariedRows(Sequence):
 
 def packed_batches(examples: Sequence[Example], pad_id: int, row_length: int, batch_size: int, seed: int = 0,
                    micro_batch_size: int | None = None, bounds: bool = False) -> Batches:
-    """Batches of packed rows; `batch_size` counts rows of `row_length` tokens. With `bounds` they say where the documents
-    begin, for `models.varlen`."""
+    """Batches of packed rows; `batch_size` counts rows of `row_length` tokens. With `bounds` they say where the
+    documents begin, for `models.varlen`."""
     packed = pack(row_lengths(examples).tolist(), row_length)
     documents = max(map(len, packed)) if bounds else 0
 
@@ -341,6 +341,6 @@ def pair_batches(groups: list[list[tuple[Example, Example]]], together: Callable
 def token_pair_batches(groups: Sequence[list[tuple[Example, Example]]], together: Callable, max_tokens: int,
                        batches_per_step: int, seed: int = 0, longest_first: bool = False) -> Batches:
     "The same for groups of one pair each, filled to `max_tokens`: a pair counts twice its longer row."
-    lengths = np.asarray(groups.lengths if hasattr(groups, "lengths") else [max(map(len, group[0])) for group in groups])
-    return token_batches(groups, lambda chosen: collate_pairs(chosen, together), 2 * lengths, max_tokens,
+    lengths = groups.lengths if hasattr(groups, "lengths") else [max(map(len, group[0])) for group in groups]
+    return token_batches(groups, lambda chosen: collate_pairs(chosen, together), 2 * np.asarray(lengths), max_tokens,
                          batches_per_step, seed, longest_first)

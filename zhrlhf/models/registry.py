@@ -172,11 +172,11 @@ def _documents_stay_apart(model):
 
 # %% ../../nbs/03_models/311_registry.ipynb #7a4e5bc6
 def reads_bounds(model: nn.Module) -> bool:
-    "True for a model whose attention over packed rows may follow bounds of documents (see models.varlen); else an error."
+    "True for a model whose attention over packed rows may follow bounds of documents (`models.varlen`); else an error."
     family = family_of(model)
     if not family.spans:
-        raise UserError(f"--varlen-attention: a {model.config.model_type} may have windows or caps on its attention, or "
-                        f"reads to the right; leave it out")
+        raise UserError(f"--varlen-attention: a {model.config.model_type} may have windows or caps on its attention, "
+                        f"or reads to the right; leave it out")
     return True
 
 # %% ../../nbs/03_models/311_registry.ipynb #d54b31ef
@@ -205,8 +205,8 @@ def freeze(model: nn.Module, share: float, embeddings: bool = True) -> int:
 
 # %% ../../nbs/03_models/311_registry.ipynb #3ce7fd77
 def compile_blocks(model: nn.Module, backend: str = "inductor") -> int:
-    """Has torch compile each block of a model but the last when it is called; returns how many. Names of weights stay as
-    they are, and a copy of the model is not compiled."""
+    """Has torch compile each block of a model but the last when it is called; returns how many. Names of weights stay
+    as they are, and a copy of the model is not compiled."""
     blocks = blocks_of(model)[:-1]
     for block in blocks:
         block.compile(backend=backend)

@@ -22,7 +22,7 @@ def holds_bounds(mask: torch.Tensor | None) -> bool:
 
 
 def documents_mask(bounds: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-    "The mask [B, 1, T, T] that bounds of documents mean for rows of this `shape` (B, T): the past of the same document."
+    "The mask [B, 1, T, T] that bounds mean for rows of this `shape` (B, T): the past of the same document."
     rows, width = shape
     places = torch.arange(rows * width, device=bounds.device, dtype=torch.int32)
     own = torch.searchsorted(bounds.flatten(), places, right=True).view(rows, width)
@@ -41,7 +41,9 @@ def varlen_kernel() -> Callable | None:
 
 def kernel_dtype(q: torch.Tensor, dropout: float) -> torch.dtype | None:
     "The type in which the kernel would compute queries, or None where it cannot: it needs a GPU of Ampere or later."
-    if q.device.type != "cuda" or dropout or varlen_kernel() is None or torch.cuda.get_device_capability(q.device)[0] < 8:
+    if q.device.type != "cuda" or dropout or varlen_kernel() is None:
+        return None
+    if torch.cuda.get_device_capability(q.device)[0] < 8:
         return None
     # a custom operator is not on autocast's list
     dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else q.dtype
@@ -50,8 +52,8 @@ def kernel_dtype(q: torch.Tensor, dropout: float) -> torch.dtype | None:
 
 def by_kernel(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bounds: torch.Tensor, scale: float | None,
               kernel: Callable, dtype: torch.dtype) -> torch.Tensor:
-    """Causal attention inside each document by `kernel`, of q [B, H, T, D] over k, v of as many or fewer heads; computed
-    in `dtype`."""
+    """Causal attention inside each document by `kernel`, of q [B, H, T, D] over k, v of as many or fewer heads;
+    computed in `dtype`."""
     rows, heads, width, _ = q.shape
     line = (x.transpose(1, 2).flatten(0, 1).to(dtype) for x in (q, k, v))
     at = bounds.flatten()
@@ -60,8 +62,8 @@ def by_kernel(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bounds: torch.T
     return out.unflatten(0, (rows, width)).transpose(1, 2)
 
 # %% ../../nbs/08_scale/827_varlen.ipynb #4ee5e7b6
-def attend_over_documents(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bounds: torch.Tensor, dropout: float = 0.0,
-                          scale: float | None = None) -> torch.Tensor:
+def attend_over_documents(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bounds: torch.Tensor,
+                          dropout: float = 0.0, scale: float | None = None) -> torch.Tensor:
     "Fused causal attention of q [B, H, T, D] over k, v of as many heads, inside the documents that `bounds` name."
     dtype = kernel_dtype(q, dropout)
     if dtype is not None:

@@ -175,7 +175,7 @@ def peak_memory() -> float:
         return 0.0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
 
-
+# %% ../../nbs/04_training/403_callbacks.ipynb #ad285f91
 class ProgressBar:
     """A callback that draws a progress bar with the latest `shown` metrics, tokens per second and peak memory. The
     first step is not timed, because it is slower than the others."""

@@ -124,8 +124,9 @@ def check_same_run(path: str | Path, about: dict, batches: Iterable, accept: boo
                         f"another --out")
 
 # %% ../../nbs/04_training/404_checkpointing.ipynb #45eaeae1
-def write_checkpoint(folder: str | Path, run: Run) -> None:
-    "Writes a checkpoint of `run` as the new folder `folder`, which appears when it is complete."
+def write_checkpoint(folder: str | Path, run: Run, before: Callable = lambda: None) -> None:
+    "Writes a checkpoint of `run` as the new folder `folder`, which appears when it is complete, and calls `before()`."
+    before()
     with atomic_folder(folder) if is_main_process() else nullcontext() as part:
         part = Path(broadcast_object(str(part)))
         run.engine.save(part, run.model)
@@ -140,11 +141,10 @@ def write_checkpoint(folder: str | Path, run: Run) -> None:
 # %% ../../nbs/04_training/404_checkpointing.ipynb #c792f345
 class Checkpoints:
     "Saves the full state of a run under `folder/step-NNNNNN` and restores the newest undamaged checkpoint."
-
     def __init__(self, folder: str | Path, keep: int = 2, accept: bool = False):
         self.folder, self.keep, self.accept = Path(folder), keep, accept
-        self.due, self.saved = False, 0  # is one due that could not be written yet; the step of the newest
-        self.before = lambda: None  # called before one is written
+        # is one due that could not be written; the newest step; called before one is written
+        self.due, self.saved, self.before = False, 0, lambda: None
 
     def found(self) -> list[Path]:
         "The checkpoints, newest first."
@@ -155,8 +155,7 @@ class Checkpoints:
         self.due = not getattr(run.batches, "savable", True)
         if self.due:
             return
-        self.before()
-        write_checkpoint(self.folder / f"step-{run.step:06d}", run)
+        write_checkpoint(self.folder / f"step-{run.step:06d}", run, self.before)
         self.saved = run.step
         found = {int(path.name[5:]): path for path in self.found()}
         left = [step for step in found if step > run.step]  # damaged ones, before which this run began again

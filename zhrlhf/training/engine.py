@@ -96,6 +96,13 @@ def save_tensors(path: str | Path, state: dict) -> None:
 class ResumableEngine:
     "The half of an engine that a resume needs: it saves and loads trained weights, optimizer and schedule."
 
+    def allocate(self) -> None:
+        "Makes AdamW's moments now, as its first step would, so that the first forward pass meets a full memory."
+        for group in self.optimizer.param_groups:
+            for p in group["params"]:
+                self.optimizer.state[p] |= {"step": torch.zeros((), device=p.device), "exp_avg": torch.zeros_like(p),
+                                            "exp_avg_sq": torch.zeros_like(p)}
+
     def save(self, folder: str | Path, model: torch.nn.Module) -> None:
         "Writes the trained weights of `model`, the optimizer and the schedule into `folder`."
         weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
@@ -173,13 +180,6 @@ class TorchEngine(PlacedEngine):
         self.optimizer = torch.optim.AdamW(groups, betas=betas, eps=eps, fused=True)
         self.scheduler, self.max_grad_norm = make_schedule(self.optimizer, schedule, warmup_steps, steps), max_grad_norm
         self.device, self.bf16 = next(p for net in self.networks.values() for p in net.parameters()).device, bf16
-
-    def allocate(self) -> None:
-        "Makes AdamW's moments now, as its first step would, so that the first forward pass meets a full memory."
-        for group in self.optimizer.param_groups:
-            for p in group["params"]:
-                self.optimizer.state[p] |= {"step": torch.zeros((), device=p.device), "exp_avg": torch.zeros_like(p),
-                                            "exp_avg_sq": torch.zeros_like(p)}
 
     def backward(self, loss: torch.Tensor) -> None:
         "Adds the gradient of `loss` to the gradients of this step."

@@ -110,8 +110,7 @@ class StepMetrics(DeviceNumbers):
 # %% ../../nbs/04_training/401_loop.ipynb #b0fa8f62
 def _accumulate(run, micro_batches, loss_fn):
     "The gradients of one optimizer step; returns its metrics of this process, averaged over the weight of all."
-    engine, sums = run.engine, Counter()
-    weights = _weights(micro_batches, engine.device)
+    engine, sums, weights = run.engine, Counter(), _weights(micro_batches, run.engine.device)
     for micro in micro_batches:
         kind = micro.get("kind", "")
         if not torch.is_tensor(weights[kind]) and not weights[kind] > 0:

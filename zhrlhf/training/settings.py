@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['check_types', 'CheckedSettings', 'FolderSettings', 'OptimizerSettings', 'RunSettings', 'LoraSettings', 'RowSettings',
-           'PromptSettings', 'DataSettings', 'TrainingSettings', 'BudgetSettings', 'PackedSettings', 'EvalTaskSettings',
-           'DecodingSettings', 'option_rows']
+           'PromptSettings', 'DataSettings', 'StepSettings', 'TrainingSettings', 'BudgetSettings', 'PackedSettings',
+           'EvalTaskSettings', 'DecodingSettings', 'option_rows']
 
 # %% ../../nbs/04_training/411_training_settings.ipynb #c99e36f9
 import importlib.util
@@ -179,9 +179,24 @@ class DataSettings(RowSettings):
         "Rows in one optimizer step of all processes."
         return self.per_device_train_batch_size * self.gradient_accumulation_steps * launched_processes()
 
+# %% ../../nbs/04_training/411_training_settings.ipynb #23d9d0a5
+@dataclass(frozen=True)
+class StepSettings(DataSettings):
+    "How the steps of a data set are run: nothing here changes what is learnt, but for the order and rounding."
+    logging_steps: int = opt(1, "read the metrics from the device every N steps, and log all these steps then; with 1 "
+                             "a GPU is waited for in every step")
+    longest_first: bool = opt(False, "the longest rows make the first step, so that a run that does not fit ends there")
+    compile: bool = opt(False, "compile the transformer blocks one by one with torch.compile; not under ZeRO-3; its "
+                        "speed on a GPU is not measured")
+    least = DataSettings.least | {"logging_steps": 1}
+
+    @property
+    def run_options(self) -> dict:
+        return super().run_options | {"read_steps": self.logging_steps}
+
 # %% ../../nbs/04_training/411_training_settings.ipynb #eac32413
 @dataclass(frozen=True)
-class TrainingSettings(DataSettings):
+class TrainingSettings(StepSettings):
     "The options of the stages that learn from a data set: also steps, schedule, evaluation and dropout."
     max_steps: int = opt(-1, "optimizer steps; -1: as many as num_train_epochs needs")
     num_train_epochs: float = opt(1.0, "passes over the data when max_steps is -1")
@@ -191,16 +206,11 @@ class TrainingSettings(DataSettings):
     eval_steps: int = opt(0, "evaluate every N steps and at the end; 0: at the end only")
     per_device_eval_batch_size: int = opt(200, "rows in one batch of an evaluation")
     lora_dropout: float = opt(0.0, "dropout in front of the adapters")
-    logging_steps: int = opt(1, "read the metrics from the device every N steps, and log all these steps then; with 1 "
-                             "a GPU is waited for in every step")
-    longest_first: bool = opt(False, "the longest rows make the first step, so that a run that does not fit ends there")
-    compile: bool = opt(False, "compile the transformer blocks one by one with torch.compile; not under ZeRO-3; its "
-                        "speed on a GPU is not measured")
     lora_bias: str = opt("none", "biases that are trained, too: none, all, or lora_only: of the adapted layers")
-    least = DataSettings.least | {"warmup_steps": 0, "warmup_ratio": 0, "eval_steps": 0, "lora_dropout": 0,
-                                   "max_steps": -1, "per_device_eval_batch_size": 1, "logging_steps": 1}
-    below = DataSettings.below | {"lora_dropout": 1, "warmup_ratio": 1}
-    choices = DataSettings.choices | {"lr_scheduler_type": ("linear", "cosine", "constant", "constant_with_warmup"),
+    least = StepSettings.least | {"warmup_steps": 0, "warmup_ratio": 0, "eval_steps": 0, "lora_dropout": 0,
+                                   "max_steps": -1, "per_device_eval_batch_size": 1}
+    below = StepSettings.below | {"lora_dropout": 1, "warmup_ratio": 1}
+    choices = StepSettings.choices | {"lr_scheduler_type": ("linear", "cosine", "constant", "constant_with_warmup"),
                                       "lora_bias": ("none", "all", "lora_only")}
 
     def __post_init__(self):
@@ -211,10 +221,6 @@ class TrainingSettings(DataSettings):
         if self.lora_r and self.freeze:
             raise UserError(f"--lora-r {self.lora_r} and --freeze {self.freeze}: adapters already freeze all other "
                             f"weights; say --freeze 0, or leave --lora-r out")
-
-    @property
-    def run_options(self) -> dict:
-        return super().run_options | {"read_steps": self.logging_steps}
 
     def schedule(self, steps: int) -> dict:
         "The schedule of a run of `steps`, as keyword arguments of the engine."
