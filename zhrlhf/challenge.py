@@ -8,7 +8,7 @@ __all__ = ['SHARE', 'CROSS_ENTROPY', 'SEEDS', 'RECIPES', 'FASTEST', 'KNOWN_STAGE
            'machine_of_entry', 'run_challenge', 'verdict_line', 'challenge_main', 'main', 'challenge_entry',
            'challenge_table', 'enter']
 
-# %% ../nbs/08_scale/830_challenge.ipynb #7c1f0117
+# %% ../nbs/08_scale/830_challenge.ipynb #1bf6bb9d
 from dataclasses import dataclass
 
 from .base.errors import UserError
@@ -38,12 +38,12 @@ class EntrySettings(CheckedSettings):
     seed: int = opt(0, "random seed of every stage")
     out: str = opt("", "folder to write; the last stage's model comes into its folder model")
 
-# %% ../nbs/08_scale/830_challenge.ipynb #f611093d
+# %% ../nbs/08_scale/830_challenge.ipynb #784b381b
 #| eval: false
 if __name__ == "__main__":
     answer_help(EntrySettings)  # before the imports that take seconds
 
-# %% ../nbs/08_scale/830_challenge.ipynb #8a524cf4
+# %% ../nbs/08_scale/830_challenge.ipynb #a7ddc0ae
 import hashlib
 import json
 import os
@@ -60,7 +60,7 @@ from statistics import fmean
 from .base.errors import run_main
 from .base.files import read_object, write_json, write_jsonl
 
-# %% ../nbs/08_scale/830_challenge.ipynb #2be6c911
+# %% ../nbs/08_scale/830_challenge.ipynb #d449f8c2
 SHARE, CROSS_ENTROPY, SEEDS = 0.75, 5.6, (0, 1, 2)
 
 
@@ -68,7 +68,7 @@ def reached(share: float, cross_entropy: float) -> bool:
     "Whether a model has both the share of lines that keep all rules and the cross-entropy of the poets' lines."
     return share >= SHARE and cross_entropy <= CROSS_ENTROPY
 
-# %% ../nbs/08_scale/830_challenge.ipynb #cde9de49
+# %% ../nbs/08_scale/830_challenge.ipynb #f60f8fc7
 def counted_run(words: Sequence[str], log: str | Path) -> dict:
     """Runs a command, its output in the file `log`; returns its exit code, wall-clock seconds, and CPU-seconds with
     those of all processes that it waited for. GPUs are hidden from it."""
@@ -81,7 +81,7 @@ def counted_run(words: Sequence[str], log: str | Path) -> dict:
     return {"code": child.returncode, "wall_s": round(time.perf_counter() - start, 2),
             "cpu_s": round(used.ru_utime + used.ru_stime, 2)}
 
-# %% ../nbs/08_scale/830_challenge.ipynb #c7d0c1a2
+# %% ../nbs/08_scale/830_challenge.ipynb #44902cc4
 RECIPES = Path(str(files("zhrlhf"))) / "assets" / "challenge"
 FASTEST = RECIPES / "first.yaml"
 KNOWN_STAGES = ("select", "pretrain", "sft", "ppo", "grpo", "dpo", "sharpen")
@@ -104,7 +104,7 @@ def read_entry_recipe(path: str | Path) -> list[dict]:
                         f"{', '.join(KNOWN_STAGES)}")
     return stages
 
-# %% ../nbs/08_scale/830_challenge.ipynb #8b412aa3
+# %% ../nbs/08_scale/830_challenge.ipynb #89a6f6b1
 def select_couplets(out: Path) -> str:
     "Writes the training couplets that keep all five rules, as records; returns the path of the file."
     from zhrlhf.data.couplets import all_of, check, load
@@ -130,7 +130,7 @@ def sharpen(folder: str | Path, factor: float, out: Path) -> Path:
     save_model(out, model, load_tokenizer(folder))
     return out
 
-# %% ../nbs/08_scale/830_challenge.ipynb #22186db9
+# %% ../nbs/08_scale/830_challenge.ipynb #4a9b79d7
 def run_recipe(recipe: str | Path, seed: int, out: str | Path) -> Path:
     "Runs the stages of a recipe in folders below `out`; returns the folder of the last model, `out`/model."
     import importlib
@@ -153,7 +153,7 @@ def run_recipe(recipe: str | Path, seed: int, out: str | Path) -> Path:
     shutil.copytree(model, Path(out) / "model")
     return Path(out) / "model"
 
-# %% ../nbs/08_scale/830_challenge.ipynb #20f23730
+# %% ../nbs/08_scale/830_challenge.ipynb #ebb0b8da
 def judge(folder: str | Path, seed: int, asked: int = 1200) -> dict:
     """What a model is worth: `share` of `asked` held-out lines that keep all five rules, the share of each rule,
     `cross_entropy` of the poets' lines in nats per token, `different` answers, and whether the goal is `reached`."""
@@ -181,7 +181,7 @@ def judge(folder: str | Path, seed: int, asked: int = 1200) -> dict:
             "reached": reached(share, entropy), "parameters": sum(p.numel() for p in policy.parameters()),
             "answers": [[pair.upper, text] for pair, text in zip(eval_set.pairs[:6], texts)]}
 
-# %% ../nbs/08_scale/830_challenge.ipynb #766527fd
+# %% ../nbs/08_scale/830_challenge.ipynb #a62c53f1
 def machine_of_entry() -> dict:
     """Processor, cores, processes that were running in the last minute, speed of a matrix product on one core in
     GFLOP/s, versions, and the commit of a checkout."""
@@ -197,7 +197,7 @@ def machine_of_entry() -> dict:
     return {**hardware(), "load": os.getloadavg()[0], "matmul_gflops": round(speed, 1), "versions": versions(),
             "commit": found.stdout.strip() or None}
 
-# %% ../nbs/08_scale/830_challenge.ipynb #83b92011
+# %% ../nbs/08_scale/830_challenge.ipynb #50112cd4
 def run_challenge(settings: ChallengeSettings) -> dict:
     "Trains an entry with the clock running and judges its model; returns the report, written as OUT/challenge.json."
     if not settings.out:
@@ -224,7 +224,7 @@ def run_challenge(settings: ChallengeSettings) -> dict:
     write_json(out / "challenge.json", report)
     return report
 
-# %% ../nbs/08_scale/830_challenge.ipynb #478c052e
+# %% ../nbs/08_scale/830_challenge.ipynb #9bf553c7
 def verdict_line(report: dict) -> str:
     "One line that says what a run of the challenge has reached."
     low, high = report["interval"]
@@ -253,7 +253,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError("--out is missing: name the folder of the run")
     print(run_recipe(settings.recipe or FASTEST, settings.seed, settings.out))
 
-# %% ../nbs/08_scale/830_challenge.ipynb #52fd752f
+# %% ../nbs/08_scale/830_challenge.ipynb #2c0291a2
 TABLE = RECIPES / "entries.json"
 
 
@@ -275,7 +275,7 @@ def challenge_entry(reports: Sequence[dict], by: str, what: str) -> dict:
                 for report in sorted(reports, key=lambda report: report["seed"])],
             "machine": {name: first["machine"][name] for name in ("cpu", "cores", "commit", "versions")}}
 
-# %% ../nbs/08_scale/830_challenge.ipynb #b20a9490
+# %% ../nbs/08_scale/830_challenge.ipynb #2c9453ba
 def challenge_table(path: Path = TABLE) -> dict:
     "The shipped tables: `entries`, complete ones first and the fastest first, and `tried`, what did not help."
     found = read_object(path, "entries", "tried")
@@ -292,7 +292,7 @@ def enter(folders: Sequence[str], by: str, what: str, path: Path = TABLE) -> dic
     write_json(path, table | {"entries": [*others, line]})
     return line
 
-# %% ../nbs/08_scale/830_challenge.ipynb #9e787db1
+# %% ../nbs/08_scale/830_challenge.ipynb #6ffa8990
 #| eval: false
 if __name__ == "__main__":
     run_main(main)
