@@ -8,7 +8,7 @@ __all__ = ['TRAIN', 'SCORE', 'PPO', 'SCORED', 'SCORE_LINES', 'COMPARISONS', 'PEE
            'measure_line', 'side_figures', 'ratio_of', 'compared', 'run_peers', 'line_text', 'speed_picture',
            'peers_main']
 
-# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #db407bc2
+# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #81bcbe22
 import json
 import os
 import statistics
@@ -25,7 +25,7 @@ from ..base.plots import PALETTE, colour, panels
 from ..base.settings import opt, parse
 from ..training.settings import CheckedSettings
 
-# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #b043f95f
+# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #890f3fe9
 @dataclass(frozen=True)
 class Comparison:
     "A line of the table: our work, the peer's script, the rows that both read, and the options."
@@ -52,14 +52,14 @@ SCORED = {  # task, method and demonstrations of the requests; least ratio
 SCORE_LINES = [Comparison(f"scores, {name}", "score", "hflm_score.py", rows, SCORE, "", least)
                for name, (rows, least) in SCORED.items()]
 
-# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #ee9c203f
+# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #f87be35a
 _SFT, _REWARD, _PPO = "trl_sft.py", "trl_reward.py", "trl_ppo.py"
 COMPARISONS = {line.name: line for line in [
-    Comparison("pretraining", "pretrain", "", "", TRAIN, "", 1.1),
+    Comparison("pretraining", "pretrain", "", "", TRAIN, "", 0.9),
     Comparison("SFT, fixed rows", "sft", _SFT, "rows", TRAIN, "", 1.6),
     Comparison("SFT, mixed rows, packed on both sides", "sft", _SFT, "mixed", f"{TRAIN} --vary --packing", "", 2),
     Comparison("SFT, mixed rows, packed here, padded there", "sft", _SFT, "mixed", f"{TRAIN} --vary", "--packing", 2),
-    Comparison("LoRA SFT, rank 8", "lora", "", "", TRAIN, "", 1.1),
+    Comparison("LoRA SFT, rank 8", "lora", "", "", TRAIN, "", 0.8),
     Comparison("reward", "reward", _REWARD, "pairs", TRAIN, "", 1.5),
     Comparison("reward, 70 % frozen (3 of 4 blocks here, 2 there)", "reward", _REWARD, "pairs",
                f"{TRAIN} --freeze 0.7", "", 1.5),
@@ -72,9 +72,9 @@ COMPARISONS = {line.name: line for line in [
                "--freeze 0.7", 1.7),
     Comparison("PPO in bfloat16, nothing frozen", "ppo", _PPO, "prompts16", f"{PPO} --dtype bfloat16", "", 1.4),
     *SCORE_LINES,
-    Comparison("preparing rows", "rows", "", "", "--steps 20 --warmup-steps 1 --batch-size 1000", "", 1.0)]}
+    Comparison("preparing rows", "rows", "", "", "--steps 20 --warmup-steps 1 --batch-size 1000", "", 0.8)]}
 
-# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #3d6b7861
+# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #6185c6cb
 @dataclass(frozen=True)
 class PeerPlaces(CheckedSettings):
     "Where the peers lie."
@@ -102,7 +102,7 @@ class PeerPlaces(CheckedSettings):
         variable = "ZHRLHF_PEER_PPO_PYTHON" if environment == "ppo" else "ZHRLHF_PEER_PYTHON"
         return self.folder(given, variable) or Path(".venv/peers") / environment / "bin/python"
 
-# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #e9e5bf43
+# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #86a5bdc5
 @dataclass(frozen=True)
 class PeersSettings(PeerPlaces):
     "Measures each stage against its peer, in turns; continues where an earlier call was stopped."
@@ -112,7 +112,7 @@ class PeersSettings(PeerPlaces):
     small: bool = opt(False, "few steps per run: minutes instead of an hour, and less certain")
     least = {"rounds": 1}
 
-# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #59110d2d
+# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #a2d48bd7
 PEER_PACKAGES = {"trl_sft.py": "trl", "trl_reward.py": "trl", "trl_ppo.py": "trl", "hf_generate.py": "transformers",
                  "hflm_score.py": "lm_eval", "": "datasets"}
 
@@ -143,7 +143,7 @@ def write_requests(path: Path, clue: Path, rows: str) -> None:
     pairs = [pair for item in read_task(clue, task).items for pair in item_requests(task, item, method, demos)]
     write_jsonl(path, [{"context": context, "continuation": continuation} for context, continuation in pairs])
 
-# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #765d4242
+# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #7a3b3d4e
 SMALL = {TRAIN: "--steps 3 --warmup-steps 1", PPO: "--steps 1 --warmup-steps 1 --batch-size 16",
          "--steps 5 --warmup-steps 1 --batch-size 32": "--steps 2 --warmup-steps 1 --batch-size 32",
          "--steps 20 --warmup-steps 1": "--steps 5 --warmup-steps 1"}  # of the same work, fewer steps
@@ -174,7 +174,7 @@ def commands_of(line: Comparison, settings: PeersSettings) -> dict[str, list[str
     return {"peer": [python, "-B", str(script), *(["--algo", "ppo"] if line.stage == "ppo" else []), *options],
             "ours": [sys.executable, "-m", "zhrlhf.bench", "speed", line.stage, *options, *line.ours.split()]}
 
-
+# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #de606290
 def run_side(words: Sequence[str]) -> dict:
     "The JSON object that a command prints last, or what went wrong: {failed}."
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -186,7 +186,7 @@ def run_side(words: Sequence[str]) -> dict:
     last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
     return {"failed": f"exit code {done.returncode}: {last[:200]}"}
 
-# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #629fe287
+# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #8fdac01c
 def measure_line(line: Comparison, settings: PeersSettings, kept: dict, keep: Callable[[dict], None],
                  run: Callable[[Sequence[str]], dict] = run_side) -> dict:
     """Measures a comparison in turns. `kept`: {(name, small, round, side): result} of earlier calls; `keep` stores a
@@ -209,7 +209,7 @@ def measure_line(line: Comparison, settings: PeersSettings, kept: dict, keep: Ca
             keep(dict(zip(("name", "small", "round", "side"), turn)) | {"result": result})
     return {side: [kept[turn] for turn in turns if turn[-1] == side] for side in ("ours", "peer")}
 
-# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #aba160f0
+# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #35622ad2
 def side_figures(runs: Sequence[dict]) -> dict:
     "What is recorded of the runs of one side."
     return {"tokens_per_cpu_s": [run["tokens_per_cpu_s"] for run in runs],
@@ -234,7 +234,7 @@ def compared(line: Comparison, found: dict, settings: PeersSettings) -> dict:
     return {**about, "rounds": len(speeds[0]), "ratio": ratio_of(*speeds),
             "pairwise": [round(a / b, 3) for a, b in zip(*speeds)], "ours": ours, "peer": peer}
 
-# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #bafdd635
+# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #e333bec8
 def run_peers(settings: PeersSettings, say: Callable[[str], None] = print) -> dict:
     "Measures all comparisons that the settings name; returns the record, which is also written as OUT/peers.json."
     chosen = [line for line in COMPARISONS.values()
@@ -269,7 +269,7 @@ def line_text(name: str, found: dict) -> str:
         return f"{name}: {why}"
     return f"{name}: {found['ratio']:.2f} times the peer ({', '.join(f'{x:.2f}' for x in found['pairwise'])})"
 
-# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #d1adc063
+# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #66242f21
 def speed_picture(comparisons: dict[str, dict]) -> Any:
     "The ratios of a record's comparisons as bars, the range of their rounds as lines, the peer as a dashed line."
     (ax,) = panels(width=7.2, height=1 + 0.2 * len(comparisons))
@@ -284,7 +284,7 @@ def speed_picture(comparisons: dict[str, dict]) -> Any:
     ax.minorticks_off()
     return ax.figure
 
-# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #d37a3747
+# %% ../../nbs/08_scale/829_speed_against_peers.ipynb #bc49d518
 def peers_main(argv: Sequence[str] | None = None) -> None:
     "The command `bench peers`."
     settings = parse(PeersSettings, argv, prog="python -m zhrlhf.bench peers")
