@@ -18,7 +18,8 @@ REFERENCE = set("""in_memory rhyme_book row_files messages forms chat_text lengt
     checkpoints conversion hub registry examples tokenizer_folder opening scorers folder_checks
     training_settings trained inputs rl_settings collector samples run tour_report
     loaders runner report evaluation_settings evaluation workloads machine doctor bench_settings study_tools
-    launch_lines recipe_list memory_advice memory published_rows memory_check memory_count peer_works""".split())
+    launch_lines recipe_list memory_advice memory published_rows memory_check memory_count peer_works grids grid_cell
+    older_tables""".split())
 # Subjects without a formula, and without anything to draw
 NO_FORMULA = {"results", "ten_lines"}
 NO_PICTURE = {"records"}

@@ -7,9 +7,10 @@ __all__ = ['grid_records', 'grid_rows', 'cell_steps', 'BlockClock', 'resident_gi
            'cell_flops', 'device_peak', 'CellSettings', 'open_cell_model', 'cell_tokenizer', 'cell_numbers',
            'measure_cell', 'speed_of', 'hardware_here', 'main']
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #ab44243f
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #caedc301
 import os
 import sys
+import tempfile
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ from ..training.loop import Run, fit
 from ..training.settings import TrainingSettings
 from ..training.stage import make_engine, prepare_model
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #708e8515
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #6766323d
 def grid_records(text: str, length: int, count: int = 64) -> list[Record]:
     "Records of about `length` characters: answers or translation, made of the poems, or those of a file."
     if text not in ("answers", "translation"):
@@ -60,7 +61,7 @@ def grid_records(text: str, length: int, count: int = 64) -> list[Record]:
     return [Record(*(sides[0][n * half:(n + 1) * half], (Answer(sides[1][n * half:(n + 1) * half]),)))
             for n in range(min(count, len(sides[0]) // half))]
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #1f31184f
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #7381ed8b
 def grid_rows(model: torch.nn.Module, tokenizer, cell: Cell) -> list[Example]:
     "The rows of a cell, at most `max_length` tokens each; made rows have exactly as many where the layout allows it."
     account = Account()
@@ -82,7 +83,7 @@ def cell_steps(rows: list[Example], pad_id: int, cell: Cell, process: int = 0):
             at += cell.processes * cell.batch
         yield step
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #27eb7744
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #c3bccf3a
 class BlockClock:
     "A callback that notes when steps end, but for the first `warmup`; it ends a process whose parent has gone."
 
@@ -109,7 +110,7 @@ class BlockClock:
         "Seconds per optimizer step of each block of `steps`."
         return [(b - a) / steps for a, b in zip(self.ends[::steps], self.ends[steps::steps])]
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #6eff5f6d
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #e555d500
 def resident_gib(what: str = "VmHWM") -> float:
     "Resident memory of this process in GiB: VmHWM, the peak, or VmRSS, now; where Linux does not tell, the peak."
     try:
@@ -141,7 +142,7 @@ def memory_of_process(device: torch.device, before: float, live: LiveBytes | Non
     return {"device_gib": torch.cuda.max_memory_reserved(device) / 2**30 if gpu else None,
             "tensors_gib": tensors / 2**30, "host_gib": resident_gib(), "host_before_gib": before}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #f4546969
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #276c23c7
 def cell_flops(model: torch.nn.Module, length: int) -> float:
     "Floating-point operations per token of training, in rows of `length` tokens; frozen weights cost 4, others 6."
     counts = {True: 0, False: 0}
@@ -160,18 +161,23 @@ def device_peak(name: str) -> float | None:
     words = [word for word in known if word in name]
     return known[max(words, key=len)] * 1e12 if words else None
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #97ec944e
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #622eee7b
 @dataclass(frozen=True)
 class CellSettings(TrainingSettings):
     "The options of sft that a cell uses."
+    trains_encoders = True           # as in sft: also the rows of an encoder-decoder
     model: str = opt("", "a preset, or the folder of a saved model")
 
 
-def open_cell_model(cell: Cell, tokenizer, dtype: str) -> torch.nn.Module:
-    "A new model of a preset, with weights from a seed, or the saved one."
+def open_cell_model(cell: Cell, tokenizer, base: str, dtype: str) -> torch.nn.Module:
+    """A new model of a preset, with weights from a seed, or the saved one. The config of a new one is written into the
+    folder `base`: adapters on a tied head are kept beside the model that they stand on, and ask where that is."""
+    if cell.model not in MODEL_PRESETS:
+        return load_model(cell.model, dtype)
     torch.manual_seed(0)
-    return new_model(cell.model, tokenizer, dtype, **cell.fields) if cell.model in MODEL_PRESETS else (
-        load_model(cell.model, dtype))
+    model = new_model(cell.model, tokenizer, dtype, **cell.fields)
+    model.config.save_pretrained(base)
+    return model
 
 
 def cell_tokenizer(cell: Cell):
@@ -179,13 +185,13 @@ def cell_tokenizer(cell: Cell):
     known_folder = cell.model not in MODEL_PRESETS and Path(cell.model).exists()
     return load_tokenizer(cell.model) if known_folder else couplet_tokenizer()
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #fcbd6188
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #e9f60f33
 def cell_numbers(model: torch.nn.Module) -> dict[str, int]:
     "How many numbers a model has, and how many of them are trained; also of one that ZeRO-3 has sharded."
     sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in model.parameters()]
     return {"parameters": sum(n for n, _ in sizes), "trainable": sum(n for n, trained in sizes if trained)}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #7a493fee
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #1174c145
 def measure_cell(cell: Cell, device_name: str = "auto", config: str = "") -> dict:
     """Trains as the cell says; returns speed, memory, versions and hardware.
 
@@ -199,9 +205,10 @@ def measure_cell(cell: Cell, device_name: str = "auto", config: str = "") -> dic
         device = torch.device(device.type, torch.cuda.current_device()) if device.type == "cuda" else device
     before = resident_gib("VmRSS")
     limit_memory(cell.device_gib, device)
-    clock, start = BlockClock(cell.warmup), cell.model if Path(cell.model).exists() else ""
-    with nullcontext() if device.type == "cuda" else LiveBytes() as live:
-        model = prepare_model(settings, partial(open_cell_model, cell, tokenizer), start)
+    clock = BlockClock(cell.warmup)
+    with (nullcontext() if device.type == "cuda" else LiveBytes()) as live, tempfile.TemporaryDirectory() as base:
+        start = base if cell.model in MODEL_PRESETS else cell.model
+        model = prepare_model(settings, partial(open_cell_model, cell, tokenizer, base), start)
         rows = grid_rows(model, tokenizer, cell)
         flops, numbers = cell_flops(model, max(map(len, rows))), cell_numbers(model)
         steps = cell_steps(rows, tokenizer.pad_token_id, cell, rank())
@@ -215,7 +222,7 @@ def measure_cell(cell: Cell, device_name: str = "auto", config: str = "") -> dic
                                               / (cell.repeats * cell.steps), 4),
             "memory": memory, "versions": versions(), "hardware": hardware_here(device)}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #aa671562
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #f35c8564
 def speed_of(cell: Cell, clock: BlockClock, flops: float, device: torch.device) -> dict:
     "What the clock says, per second of all processes together; `flops`: operations per token."
     blocks, count = clock.blocks(cell.steps), cell.processes * cell.batch * cell.accumulation
@@ -231,8 +238,8 @@ def speed_of(cell: Cell, clock: BlockClock, flops: float, device: torch.device) 
 
 
 def hardware_here(device: torch.device) -> dict:
-    """The machine of this process: device, processor cores, threads of torch, GiB of main memory; and how many processes
-    of the whole machine wanted a core in the last minute."""
+    """The machine of this process: device, processor cores, threads of torch, GiB of main memory; and how many of all
+    its processes wanted a core in the last minute."""
     import psutil
     gpu = device.type == "cuda"
     return {"device": torch.cuda.get_device_name(device) if gpu else "cpu", "cores": os.cpu_count(),
@@ -240,7 +247,7 @@ def hardware_here(device: torch.device) -> dict:
             "threads": torch.get_num_threads(), "host_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "load_average": round(psutil.getloadavg()[0], 1)}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #68fc7b73
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #79a5f41e
 def main(argv: list[str] | None = None) -> None:
     "The process of a cell: CELL.json DEVICE CONFIG RESULT.json. The first of several processes writes the result."
     cell_file, device, config, result = sys.argv[1:] if argv is None else argv
@@ -253,7 +260,7 @@ def main(argv: list[str] | None = None) -> None:
     if is_main_process():
         write_json(result, found)
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #57ac8623
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #3b789a51
 #| eval: false
 if __name__ == "__main__":
     run_main(main)
