@@ -28,17 +28,16 @@ def gpu_bench(words: list[str]) -> None:
     "The command `bench gpu`."
     from zhrlhf.bench_gpu import main as measure_all
     measure_all(words, speed)
-# what else the first word may name: its settings, and the function that gets the other words
-OTHER_COMMANDS = {**{kind: (GridSettings, partial(grid_main, kind)) for kind in GRID_KINDS},
-                  "gpu": (GpuBenchSettings, gpu_bench), "peers": (PeersSettings, peers_main),
-                  "challenge": (ChallengeSettings, challenge_main)}
+# what else the first word may name, and the function that gets the other words
+OTHER_COMMANDS = {**{kind: partial(grid_main, kind) for kind in GRID_KINDS}, "gpu": gpu_bench, "peers": peers_main,
+                  "challenge": challenge_main}
 
 # %% ../nbs/08_scale/804_bench.ipynb #ef6eea1e
 #| eval: false
 if __name__ == "__main__":
     # before the imports that take seconds
-    answer_help({f"speed {work}": SpeedSettings for work in WORKS} |
-                {name: settings for name, (settings, _) in OTHER_COMMANDS.items()})
+    answer_help({f"speed {work}": SpeedSettings for work in WORKS} | dict.fromkeys(GRID_KINDS, GridSettings) |
+                {"gpu": GpuBenchSettings, "peers": PeersSettings, "challenge": ChallengeSettings})
 
 # %% ../nbs/08_scale/804_bench.ipynb #940b2a96
 import json
@@ -352,7 +351,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"usage: {usage}{others}\n\n{SpeedSettings.__doc__}\nOptions: python -m zhrlhf.bench speed sft --help")
         return
     if words[0] in OTHER_COMMANDS:
-        OTHER_COMMANDS[words[0]][1](words[1:])
+        OTHER_COMMANDS[words[0]](words[1:])
         return
     if words[0] != "speed" or len(words) < 2 or words[1] not in WORKS:
         named = " ".join(words[:2])

@@ -190,14 +190,13 @@ class Batches:
                  vary: Callable | None = None,          # (item, rng) -> the item as it is drawn this time
                  data: str = "",                        # the token cache that the items come from
                  drop_last: bool = False,               # every step is full; the rest of an epoch is left out
-                 first: Sequence[int] | None = None):   # sizes; the `batch_size` largest items make the first step
+                 first: Sequence[int] | None = None):   # sizes; the `batch_size` largest make the first step
         check_batch_size(len(items), batch_size, lengths, drop_last)
         self.items, self.build, self.batch_size, self.seed, self.start = items, build, batch_size, seed, 0
         self.lengths = np.zeros(len(items), dtype=int) if lengths is None else np.asarray(lengths)
         self.micro_batch_size, self.vary, self.data = micro_batch_size or batch_size, vary, data
         self.per_epoch = len(items) // batch_size if drop_last else -(-len(items) // batch_size)
-        order = partial(epoch_order, self.lengths, batch_size, seed, drop_last=drop_last, first=first)
-        self._epoch = lru_cache(maxsize=2)(order)
+        self._epoch = lru_cache(2)(partial(epoch_order, self.lengths, batch_size, seed, drop_last=drop_last, first=first))
 
     def at(self, step: int) -> list[dict[str, torch.Tensor]]:
         "This process's micro-batches of optimizer step `step` (from 0)."
@@ -210,7 +209,6 @@ class Batches:
         return mine
 
     def _micro_batch(self, part, epoch):
-        "The items of index array `part` as one micro-batch."
         if self.vary is None:
             return self.build([self.items[i] for i in part])
         return self.build([self.vary(self.items[i], np.random.default_rng([self.seed, epoch, i])) for i in part])

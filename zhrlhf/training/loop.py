@@ -50,7 +50,7 @@ def broken_metric(metrics: dict[str, float]) -> str:
     return next((name for name, value in metrics.items() if isinstance(value, float)
                  and not math.isfinite(value) and (name.endswith("loss") or name.startswith("grad_norm"))), "")
 
-
+# %% ../../nbs/04_training/401_loop.ipynb #03506041
 class DeviceNumbers(MutableMapping):
     "Named numbers that stay on a device until one of them is read; then all are, by one copy."
 
