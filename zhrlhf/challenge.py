@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SHARE', 'CROSS_ENTROPY', 'SEEDS', 'RECIPES', 'FASTEST', 'KNOWN_STAGES', 'TABLE', 'ChallengeSettings', 'EntrySettings',
-           'reached', 'cpu_run', 'read_entry_recipe', 'select_couplets', 'sharpen', 'run_recipe', 'judge',
-           'machine_of_entry', 'run_challenge', 'entry_line', 'challenge_main', 'main', 'challenge_entry',
+           'reached', 'timed_entry', 'read_entry_recipe', 'select_couplets', 'sharpen', 'run_recipe', 'judge',
+           'machine_of_entry', 'run_challenge', 'challenge_line', 'challenge_main', 'main', 'challenge_entry',
            'challenge_table', 'enter']
 
 # %% ../nbs/08_scale/830_challenge.ipynb #1bf6bb9d
@@ -69,7 +69,7 @@ def reached(share: float, cross_entropy: float) -> bool:
     return share >= SHARE and cross_entropy <= CROSS_ENTROPY
 
 # %% ../nbs/08_scale/830_challenge.ipynb #f60f8fc7
-def cpu_run(words: Sequence[str], log: str | Path) -> dict:
+def timed_entry(words: Sequence[str], log: str | Path) -> dict:
     """Runs a command, its output in the file `log`; returns its exit code, wall-clock seconds, and CPU-seconds with
     those of all processes that it waited for. GPUs are hidden from it."""
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
@@ -213,7 +213,7 @@ def run_challenge(settings: ChallengeSettings) -> dict:
     out.mkdir(parents=True, exist_ok=True)
     words = [sys.executable, str(entry)] if entry.suffix == ".py" else [
         sys.executable, "-m", "zhrlhf.challenge", "--recipe", str(entry)]
-    used = cpu_run([*words, "--seed", str(settings.seed), "--out", str(out / "entry")], out / "entry.log")
+    used = timed_entry([*words, "--seed", str(settings.seed), "--out", str(out / "entry")], out / "entry.log")
     if used["code"] or not (out / "entry/model/config.json").exists():
         raise UserError(f"{entry}: {'ended with exit code ' + str(used['code']) if used['code'] else 'left no model'}; "
                         f"see {out / 'entry.log'}")
@@ -225,7 +225,7 @@ def run_challenge(settings: ChallengeSettings) -> dict:
     return report
 
 # %% ../nbs/08_scale/830_challenge.ipynb #9bf553c7
-def entry_line(report: dict) -> str:
+def challenge_line(report: dict) -> str:
     "One line that says what a run of the challenge has reached."
     low, high = report["interval"]
     return (f"{report['entry']}, seed {report['seed']}: {'reached' if report['reached'] else 'not reached'} in "
@@ -242,7 +242,7 @@ def challenge_main(argv: Sequence[str] | None = None) -> None:
         print(f"{line['entry']}: {line['seconds']} seconds of two cores, {len(line['runs'])} of 3 seeds")
         return
     report = run_challenge(settings)
-    print(entry_line(report))
+    print(challenge_line(report))
     print(json.dumps({k: v for k, v in report.items() if k not in ("text", "answers")}, ensure_ascii=False))
 
 
