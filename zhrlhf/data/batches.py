@@ -142,7 +142,7 @@ def check_batch_size(n: int, batch_size: int, lengths: Sequence[int] | None, dro
     if drop_last and lengths is not None:
         raise ValueError("sorted by length, the longest items would be left out in every epoch")
 
-
+# %% ../../nbs/02_data/209_batches.ipynb #12e2a760
 def epoch_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int, drop_last: bool = False,
                 first: Sequence[int] | None = None) -> list[np.ndarray]:
     """The batches of one epoch as arrays of indices, rows of similar length together.

@@ -135,8 +135,7 @@ def _step(run, micro_batches, loss_fn, read):
     metrics = DeviceNumbers(engine.device)
     metrics.queue(sums, sum_over_processes)
     means = metrics.read()
-    broken = broken_metric(means)
-    if broken:
+    if broken := broken_metric(means):
         def run_again():
             for micro in micro_batches:
                 engine.compute(loss_fn, run.model, to_device(micro, engine.device))
