@@ -15,7 +15,8 @@ from .planning.settings import GpuBenchSettings, SpeedSettings, WORKS
 # %% ../nbs/08_scale/804_bench.ipynb #ef6eea1e
 #| eval: false
 if __name__ == "__main__":
-    answer_help({f"speed {work}": SpeedSettings for work in WORKS} | {"gpu": GpuBenchSettings})  # before the imports that take seconds
+    # before the imports that take seconds
+    answer_help({f"speed {work}": SpeedSettings for work in WORKS} | {"gpu": GpuBenchSettings})
 
 # %% ../nbs/08_scale/804_bench.ipynb #940b2a96
 import json
