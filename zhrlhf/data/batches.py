@@ -164,7 +164,6 @@ def epoch_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int, dro
 class Batches:
     "Optimizer steps from a data set: `at(step)` is a pure function of (data, seed, step); iterating starts at `start`."
     rank, world_size = 0, 1  # this process and the number of processes; `batch_size` counts the items of all of them
-
     def __init__(self, items: Sequence,
                  build: Callable,                       # list of items -> micro-batch
                  batch_size: int,                       # items of one step
@@ -180,8 +179,7 @@ class Batches:
         self.lengths = np.zeros(len(items), dtype=int) if lengths is None else np.asarray(lengths)
         self.micro_batch_size, self.vary, self.data = micro_batch_size or batch_size, vary, data
         self.per_epoch = len(items) // batch_size if drop_last else -(-len(items) // batch_size)
-        order = partial(epoch_order, self.lengths, batch_size, seed, drop_last=drop_last, first=first)
-        self._epoch = lru_cache(maxsize=2)(order)
+        self._epoch = lru_cache(2)(partial(epoch_order, self.lengths, batch_size, seed, drop_last=drop_last, first=first))
 
     def at(self, step: int) -> list[dict[str, torch.Tensor]]:
         "This process's micro-batches of optimizer step `step` (from 0)."

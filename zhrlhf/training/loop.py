@@ -66,9 +66,8 @@ class DeviceNumbers(MutableMapping):
 
     def read(self) -> dict[str, float]:
         "All of them as numbers; what was set later stands behind."
-        if self.unread:
-            found = {name: value for names, vector in self.unread for name, value in zip(names, vector.tolist())}
-            self.unread, self.numbers = [], found | self.numbers
+        found = {name: value for names, vector in self.unread for name, value in zip(names, vector.tolist())}
+        self.unread, self.numbers = [], found | self.numbers
         return self.numbers
 
     def __getitem__(self, name):
