@@ -11,7 +11,7 @@ __all__ = ['IGNORE', 'Example', 'row_lengths', 'positions_from_mask', 'collate',
 # %% ../../nbs/02_data/209_batches.ipynb #5cbba08b
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import count
 
 import numpy as np
@@ -179,7 +179,7 @@ class Batches:
         self.lengths = np.zeros(len(items), dtype=int) if lengths is None else np.asarray(lengths)
         self.micro_batch_size, self.vary, self.data = micro_batch_size or batch_size, vary, data
         self.per_epoch = len(items) // batch_size if drop_last else -(-len(items) // batch_size)
-        self._epoch = lru_cache(2)(partial(epoch_order, self.lengths, batch_size, seed, drop_last=drop_last, first=first))
+        self._epoch = lru_cache(2)(lambda epoch: epoch_order(self.lengths, batch_size, seed, epoch, drop_last, first))
 
     def at(self, step: int) -> list[dict[str, torch.Tensor]]:
         "This process's micro-batches of optimizer step `step` (from 0)."
