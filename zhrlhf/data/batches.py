@@ -11,7 +11,7 @@ __all__ = ['IGNORE', 'Example', 'row_lengths', 'positions_from_mask', 'collate',
 # %% ../../nbs/02_data/209_batches.ipynb #5cbba08b
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import count
 
 import numpy as np
@@ -158,7 +158,7 @@ def check_batch_size(n: int, batch_size: int, lengths: Sequence[int] | None, dro
     if drop_last and lengths is not None:
         raise ValueError("sorted by length, the longest items would be left out in every epoch")
 
-
+# %% ../../nbs/02_data/209_batches.ipynb #12e2a760
 def epoch_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int, drop_last: bool = False,
                 first: Sequence[int] | None = None) -> list[np.ndarray]:
     """The batches of one epoch as arrays of indices, rows of similar length together.
@@ -180,7 +180,6 @@ def epoch_order(lengths: np.ndarray, batch_size: int, seed: int, epoch: int, dro
 class Batches:
     "Optimizer steps from a data set: `at(step)` is a pure function of (data, seed, step); iterating starts at `start`."
     rank, world_size = 0, 1  # this process and the number of processes; `batch_size` counts the items of all of them
-
     def __init__(self, items: Sequence,
                  build: Callable,                       # list of items -> micro-batch
                  batch_size: int,                       # items of one step
@@ -196,7 +195,7 @@ class Batches:
         self.lengths = np.zeros(len(items), dtype=int) if lengths is None else np.asarray(lengths)
         self.micro_batch_size, self.vary, self.data = micro_batch_size or batch_size, vary, data
         self.per_epoch = len(items) // batch_size if drop_last else -(-len(items) // batch_size)
-        self._epoch = lru_cache(2)(partial(epoch_order, self.lengths, batch_size, seed, drop_last=drop_last, first=first))
+        self._epoch = lru_cache(2)(lambda epoch: epoch_order(self.lengths, batch_size, seed, epoch, drop_last, first))
 
     def at(self, step: int) -> list[dict[str, torch.Tensor]]:
         "This process's micro-batches of optimizer step `step` (from 0)."

@@ -66,9 +66,8 @@ class DeviceNumbers(MutableMapping):
 
     def read(self) -> dict[str, float]:
         "All of them as numbers; what was set later stands behind."
-        if self.unread:
-            found = {name: value for names, vector in self.unread for name, value in zip(names, vector.tolist())}
-            self.unread, self.numbers = [], found | self.numbers
+        found = {name: value for names, vector in self.unread for name, value in zip(names, vector.tolist())}
+        self.unread, self.numbers = [], found | self.numbers
         return self.numbers
 
     def __getitem__(self, name):
@@ -135,8 +134,7 @@ def _step(run, micro_batches, loss_fn, read):
     metrics = DeviceNumbers(engine.device)
     metrics.queue(sums, sum_over_processes)
     means = metrics.read()
-    broken = broken_metric(means)
-    if broken:
+    if broken := broken_metric(means):
         def run_again():
             for micro in micro_batches:
                 engine.compute(loss_fn, run.model, to_device(micro, engine.device))
