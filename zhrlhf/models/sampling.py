@@ -249,7 +249,7 @@ def _multiply(x, weight, bias, step):
     full = F.pad(rows, (0, 0, 0, missing)) if missing else rows
     return torch.ops.mkldnn._linear_pointwise(full, weight, bias, "none", [], "")[:len(rows)].unflatten(0, x.shape[:-1])
 
-
+# %% ../../nbs/04_training/406_sampling.ipynb #83b5e837
 def sample_batch(model: nn.Module, batch: dict[str, torch.Tensor], sampling: Sampling,
                  numbers: torch.Tensor | None = None, ends: Sequence[int] = ()) -> tuple[torch.Tensor, torch.Tensor]:
     """New ids [B, R] for a left-padded batch of prompts, and their log-probabilities [B, R]: R steps until all rows
