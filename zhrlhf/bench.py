@@ -59,6 +59,7 @@ from .evals.loglikelihood import loglikelihood
 from .models.heads import label_logprobs, lm_loss
 from .models.registry import blocks_of, compile_blocks, family_of, freeze
 from .models.sampling import Sampling
+from .planning.bare_ppo import bare_ppo_speed
 from .planning.workloads import (columns_of, examples_of, field_texts, made_rows,
                                        open_or_make, open_tokenizer, preference_rows, work_batches)
 from .ppo import PPOSettings, ppo_experience, ppo_loss
@@ -299,9 +300,10 @@ def ppo_speed(settings: SpeedSettings, model: torch.nn.Module, tokenizer) -> dic
 # %% ../nbs/08_scale/804_bench.ipynb #83d7b077
 def check_lengths(work: str, settings: SpeedSettings, model: torch.nn.Module, tokenizer) -> None:
     "Refuses rows that need more positions than the model has, and sampling by a family that fills in blanks."
-    if work in ("rollout", "ppo") and family_of(model).template(tokenizer).blank is not None:
+    if work in ("rollout", "ppo", "bare-ppo") and family_of(model).template(tokenizer).blank is not None:
         raise UserError(f"{work} measures decoders; a {family_of(model).name} fills in blanks")
-    sampled, known = work in ("rollout", "ppo"), getattr(model.config, "max_position_embeddings", None) or sys.maxsize
+    sampled = work in ("rollout", "ppo", "bare-ppo")
+    known = getattr(model.config, "max_position_embeddings", None) or sys.maxsize
     asked = settings.prompt_len + settings.new_tokens if sampled else settings.max_length
     if asked > known and work != "score":
         raise UserError(f"{'--prompt-len and --new-tokens' if sampled else '--max-length'} {asked}: the model has "
@@ -313,9 +315,9 @@ def speed(work: str, settings: SpeedSettings) -> dict:
     torch.set_num_threads(settings.threads)
     quiet_libraries()
     reuse_freed_memory()
-    if settings.packing and work in ("rollout", "ppo", "score"):
+    if settings.packing and work in ("rollout", "ppo", "bare-ppo", "score"):
         raise UserError(f"--packing: {work} reads rows of their own; leave it out")
-    if settings.preset and work in ("reward", "ppo"):
+    if settings.preset and work in ("reward", "ppo", "bare-ppo"):
         raise UserError(f"--preset {settings.preset}: {work} measures new Llamas; say --hidden, --layers and --heads")
     device, tokenizer = pick_device(settings.device), open_tokenizer(settings.tokenizer_dir)
     # on a CPU always in float32, as the peer scripts do
@@ -327,6 +329,8 @@ def speed(work: str, settings: SpeedSettings) -> dict:
     model, before = model.to(device).train(), machine()
     if work == "ppo":
         figures = ppo_speed(settings, model, tokenizer)
+    elif work == "bare-ppo":
+        figures = bare_ppo_speed(settings, model, tokenizer, fixed_prompts(settings, tokenizer))
     elif work in ("rollout", "score"):
         measure = sampling_speed if work == "rollout" else scoring_speed
         figures = measure(settings, model.to(getattr(torch, settings.dtype)), tokenizer)

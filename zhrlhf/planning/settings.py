@@ -13,7 +13,7 @@ from ..base.settings import opt
 from ..training.settings import CheckedSettings
 
 # %% ../../nbs/08_scale/808_bench_settings.ipynb #9d706a23
-WORKS = ("pretrain", "sft", "reward", "bare", "rollout", "ppo", "score")
+WORKS = ("pretrain", "sft", "reward", "bare", "rollout", "ppo", "bare-ppo", "score")
 
 # %% ../../nbs/08_scale/808_bench_settings.ipynb #3d33023f
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ LEAST = {"steps": 1, "warmup_steps": 1, "batch_size": 1, "threads": 1, "prompt_l
 class SpeedSettings(WorkloadRowSettings):
     """A fixed workload: training in pretrain (all tokens are labelled), sft (the answers are) or reward (pairs), bare
     (sft's forward and backward pass alone), rollout (sampling), ppo (sampling, scoring and training, with a critic of
-    its own), or score (log-likelihoods of requests; a step is a pass over all)."""
+    its own), bare-ppo (the same in the shortest loop), or score (log-likelihoods of requests; a step is a pass over
+    all)."""
     lr: float = opt(0.0, "learning rate, constant; 0: 1e-3, for reward 3e-4")
     epochs: int = opt(4, "ppo: passes over each rollout")
     freeze: float = opt(0.0, "reward, ppo's critic: share of the lower blocks, and the embeddings, that is not trained")
