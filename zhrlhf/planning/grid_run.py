@@ -262,7 +262,7 @@ def grid_table(rows: Sequence[dict], grid: Grid) -> Html:
     table = table_rows(rows, grid)
     return html_table(table, [name for name in table[0] if any(row[name] is not None for row in table)])
 
-
+# %% ../../nbs/08_scale/826_grid_results.ipynb #81746cca
 def grid_picture(rows: Sequence[dict], grid: Grid):
     """GiB of a process, measured, predicted and published, and rows per second; returns the figure.
 
