@@ -7,7 +7,7 @@ __all__ = ['grid_records', 'grid_rows', 'cell_steps', 'BlockClock', 'resident_gi
            'cell_flops', 'device_peak', 'CellSettings', 'open_cell_model', 'cell_tokenizer', 'cell_numbers',
            'measure_cell', 'speed_of', 'hardware_here', 'main']
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #caedc301
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #832d740f
 import os
 import sys
 import tempfile
@@ -44,7 +44,7 @@ from ..training.loop import Run, fit
 from ..training.settings import TrainingSettings
 from ..training.stage import make_engine, prepare_model
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #6766323d
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #350b3ebe
 def grid_records(text: str, length: int, count: int = 64) -> list[Record]:
     "Records of about `length` characters: answers or translation, made of the poems, or those of a file."
     if text not in ("answers", "translation"):
@@ -61,7 +61,7 @@ def grid_records(text: str, length: int, count: int = 64) -> list[Record]:
     return [Record(*(sides[0][n * half:(n + 1) * half], (Answer(sides[1][n * half:(n + 1) * half]),)))
             for n in range(min(count, len(sides[0]) // half))]
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #7381ed8b
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #395fe939
 def grid_rows(model: torch.nn.Module, tokenizer, cell: Cell) -> list[Example]:
     "The rows of a cell, at most `max_length` tokens each; made rows have exactly as many where the layout allows it."
     account = Account()
@@ -83,7 +83,7 @@ def cell_steps(rows: list[Example], pad_id: int, cell: Cell, process: int = 0):
             at += cell.processes * cell.batch
         yield step
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #c3bccf3a
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #07de928f
 class BlockClock:
     "A callback that notes when steps end, but for the first `warmup`; it ends a process whose parent has gone."
 
@@ -110,7 +110,7 @@ class BlockClock:
         "Seconds per optimizer step of each block of `steps`."
         return [(b - a) / steps for a, b in zip(self.ends[::steps], self.ends[steps::steps])]
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #e555d500
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #8ce02c7a
 def resident_gib(what: str = "VmHWM") -> float:
     "Resident memory of this process in GiB: VmHWM, the peak, or VmRSS, now; where Linux does not tell, the peak."
     try:
@@ -142,7 +142,7 @@ def memory_of_process(device: torch.device, before: float, live: LiveBytes | Non
     return {"device_gib": torch.cuda.max_memory_reserved(device) / 2**30 if gpu else None,
             "tensors_gib": tensors / 2**30, "host_gib": resident_gib(), "host_before_gib": before}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #276c23c7
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #b6363595
 def cell_flops(model: torch.nn.Module, length: int) -> float:
     "Floating-point operations per token of training, in rows of `length` tokens; frozen weights cost 4, others 6."
     counts = {True: 0, False: 0}
@@ -161,7 +161,7 @@ def device_peak(name: str) -> float | None:
     words = [word for word in known if word in name]
     return known[max(words, key=len)] * 1e12 if words else None
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #622eee7b
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #503340b8
 @dataclass(frozen=True)
 class CellSettings(TrainingSettings):
     "The options of sft that a cell uses."
@@ -185,13 +185,13 @@ def cell_tokenizer(cell: Cell):
     known_folder = cell.model not in MODEL_PRESETS and Path(cell.model).exists()
     return load_tokenizer(cell.model) if known_folder else couplet_tokenizer()
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #e9f60f33
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #386f7b6d
 def cell_numbers(model: torch.nn.Module) -> dict[str, int]:
     "How many numbers a model has, and how many of them are trained; also of one that ZeRO-3 has sharded."
     sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in model.parameters()]
     return {"parameters": sum(n for n, _ in sizes), "trainable": sum(n for n, trained in sizes if trained)}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #1174c145
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #82385dab
 def measure_cell(cell: Cell, device_name: str = "auto", config: str = "") -> dict:
     """Trains as the cell says; returns speed, memory, versions and hardware.
 
@@ -222,7 +222,7 @@ def measure_cell(cell: Cell, device_name: str = "auto", config: str = "") -> dic
                                               / (cell.repeats * cell.steps), 4),
             "memory": memory, "versions": versions(), "hardware": hardware_here(device)}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #f35c8564
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #761f8454
 def speed_of(cell: Cell, clock: BlockClock, flops: float, device: torch.device) -> dict:
     "What the clock says, per second of all processes together; `flops`: operations per token."
     blocks, count = clock.blocks(cell.steps), cell.processes * cell.batch * cell.accumulation
@@ -247,7 +247,7 @@ def hardware_here(device: torch.device) -> dict:
             "threads": torch.get_num_threads(), "host_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "load_average": round(psutil.getloadavg()[0], 1)}
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #79a5f41e
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #d60ead88
 def main(argv: list[str] | None = None) -> None:
     "The process of a cell: CELL.json DEVICE CONFIG RESULT.json. The first of several processes writes the result."
     cell_file, device, config, result = sys.argv[1:] if argv is None else argv
@@ -260,7 +260,7 @@ def main(argv: list[str] | None = None) -> None:
     if is_main_process():
         write_json(result, found)
 
-# %% ../../nbs/08_scale/825_grid_cell.ipynb #3b789a51
+# %% ../../nbs/08_scale/825_grid_cell.ipynb #2832fa57
 #| eval: false
 if __name__ == "__main__":
     run_main(main)

@@ -7,7 +7,7 @@ __all__ = ['OOM_WORDS', 'SIGKILL', 'cell_job', 'predicted', 'Ended', 'error_line
            'finished_cells', 'said', 'run_cells', 'cpu_speed', 'table_row', 'table_rows', 'grid_table', 'grid_picture',
            'write_tables', 'run_grid', 'predictions']
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #9010b35e
+# %% ../../nbs/08_scale/826_grid_results.ipynb #a1c97998
 import os
 import re
 import subprocess
@@ -37,7 +37,7 @@ from .memory_check import job_of_stage
 from .memory_parts import Job, estimate_job
 from .memory_trace import trace
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #60265382
+# %% ../../nbs/08_scale/826_grid_results.ipynb #06125662
 def cell_job(cell: Cell, device_bytes: float) -> Job:
     "What the planner is given for a cell."
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,7 @@ def predicted(cell: Cell, device: str, hardware: str = "") -> dict:
                                              "fits": ("yes" if both < limit else "no") if limit else None}),
             "phase": e.peak, "optimizer_step_s": hours and round(hours * 3600, 3)}
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #60dff748
+# %% ../../nbs/08_scale/826_grid_results.ipynb #0fc430ad
 @dataclass(frozen=True)
 class Ended:
     "What is left of the processes of a cell."
@@ -110,7 +110,7 @@ def cell_outcome(ended: Ended) -> tuple[str, str]:
     why = line if failed >= 0 else f"signal {-failed}: {line}"
     return ("OOM" if OOM_WORDS.search(line) else "crashed"), why
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #57fd6554
+# %% ../../nbs/08_scale/826_grid_results.ipynb #2a961f6d
 def _environment(cell, device, number, port):
     "The environment of one process of a cell."
     cores = max(1, (os.cpu_count() or 1) // cell.processes)
@@ -138,7 +138,7 @@ def _wait(processes, minutes):
                 process.kill()
             process.wait()
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #94901df5
+# %% ../../nbs/08_scale/826_grid_results.ipynb #4def01e4
 def start_processes(cell: Cell, folder: Path, device: str) -> Ended:
     "Runs the processes of a cell on a cpu or cuda device; their files are in `folder`, and their output in log-N.txt."
     folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +162,7 @@ def start_processes(cell: Cell, folder: Path, device: str) -> Ended:
     found = read_json(result) if result.exists() else None
     return Ended(codes, text, found, round(time.monotonic() - began, 1), over)
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #ea40ffaa
+# %% ../../nbs/08_scale/826_grid_results.ipynb #e9e2e01f
 def finished_cells(out: Path) -> dict[str, dict]:
     "The rows of a folder of results, by name."
     path = out / "cells.jsonl"
@@ -201,7 +201,7 @@ def run_cells(grid: Grid, cells: Sequence[Cell], out: Path, device: str = "cpu",
         print(printable(said(rows[cell.name])), flush=True)
     return [rows[cell.name] for cell in cells]
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #2acba44d
+# %% ../../nbs/08_scale/826_grid_results.ipynb #ff98ef00
 def _time(seconds):
     "A time in the unit that fits."
     return None if seconds is None else f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.1f} min"
@@ -234,7 +234,7 @@ def table_row(row: dict, grid: Grid) -> dict:
               theirs.get("outcome")}
     return shown | {"last": behind if grid.published else dict(list(behind.items())[:2])}
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #a7ea5054
+# %% ../../nbs/08_scale/826_grid_results.ipynb #286f3e0e
 def table_rows(rows: Sequence[dict], grid: Grid) -> list[dict]:
     "The table of a grid, in the layout of the older one: a dict of columns for each row."
     found = []
@@ -256,13 +256,13 @@ def table_rows(rows: Sequence[dict], grid: Grid) -> list[dict]:
         found.append(shared | own | last)
     return found
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #923bc204
+# %% ../../nbs/08_scale/826_grid_results.ipynb #2afe7800
 def grid_table(rows: Sequence[dict], grid: Grid) -> Html:
     "The table of a grid; columns in which nothing stands are left out."
     table = table_rows(rows, grid)
     return html_table(table, [name for name in table[0] if any(row[name] is not None for row in table)])
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #81746cca
+# %% ../../nbs/08_scale/826_grid_results.ipynb #c5cdb77b
 def grid_picture(rows: Sequence[dict], grid: Grid):
     """GiB of a process, measured, predicted and published, and rows per second; returns the figure.
 
@@ -299,7 +299,7 @@ def grid_picture(rows: Sequence[dict], grid: Grid):
     right.set_xscale("log")
     return left.figure
 
-# %% ../../nbs/08_scale/826_grid_results.ipynb #8eded5f1
+# %% ../../nbs/08_scale/826_grid_results.ipynb #90c2e8eb
 def write_tables(rows: Sequence[dict], grid: Grid, out: Path) -> None:
     "The table and the picture of a grid, as table.html and grid.png in the folder of the results."
     write_text(out / "table.html", html_page(grid.title, grid_table(rows, grid)))
