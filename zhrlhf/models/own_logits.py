@@ -32,7 +32,7 @@ class _Given(BaseModelOutputWithPast):
 
 def has_encoder(model: nn.Module) -> bool:
     "Whether a model reads the prompt in an encoder and writes the answer in a decoder."
-    return bool(getattr(model.config, "is_encoder_decoder", False))
+    return bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
 
 
 def own_head(model: PreTrainedModel, states: torch.Tensor) -> torch.Tensor:
