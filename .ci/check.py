@@ -4,6 +4,7 @@ Each check is a function from the project's root to a list of faults, one line e
 output is `N passed, M failed`; N and M count checks and notebooks; the exit code is 1 if anything failed."""
 import argparse
 import ast
+import gc
 import importlib
 import json
 import os
@@ -529,6 +530,7 @@ class Running:
         os.environ |= {"OMP_NUM_THREADS": "1"}            # read when torch is imported
         for library in LIBRARIES:
             importlib.import_module(library)
+        gc.freeze()                                       # what is imported is neither searched nor copied again
         self.file, self.began = tempfile.TemporaryFile(), time.monotonic()
         sys.stdout.flush()
         self.pid = os.fork()
