@@ -189,6 +189,8 @@ def job_of_row(row: dict[str, str]) -> Job | None:
     length, parts = _whole(prompt, 512), re.search(r" cp(\d+)", method)   # context parallelism: a share of each row
     if isinstance(model, dict) and model["model_type"] == "gpt2":
         model = model | {"n_positions": length}
+    if isinstance(model, dict) and "litgpt" in row["source"]:              # it loads tied embeddings as two matrices
+        model = model | {"tie_word_embeddings": False}
     memory, batch = re.search(r"(\d+)G\b", row["hardware"].split("-", 1)[-1]), _whole(row["micro_batch"], 1)
     offload = {"optimizer+params": ("optimizer", "param"), "optimizer": ("optimizer",), "params": ("param",),
                "reference model": ("models",)}.get(row["offload"], ())
