@@ -34,6 +34,14 @@ def deepspeed_fields(config: dict) -> dict:
             "overlap": zero.get("overlap_comm", stage == 3), "live": zero.get("stage3_max_live_parameters", 1e9),
             "sub_group": zero.get("sub_group_size", 1e9)}
 
+# %% ../../nbs/08_scale/818_memory_check.ipynb #09a49371
+def _reads_apart(model):
+    "Whether a model is an encoder-decoder; no, where a recipe names a folder that does not exist yet"
+    try:
+        return isinstance(model, str) and open_config(model).is_encoder_decoder
+    except UserError:
+        return False
+
 
 def job_of_stage(stage: str, settings, device: float) -> Job:
     "What the planner is given for the settings of a stage, as they are started now, on GPUs of `device` bytes."
@@ -51,7 +59,7 @@ def job_of_stage(stage: str, settings, device: float) -> Job:
         budget = getattr(s, "max_tokens_per_batch", 0) // (2 if stage in ("reward", "dpo") else 1)
         given |= {"batch": max(1, budget // s.max_length) if budget else s.per_device_train_batch_size,
                   "length": s.max_length}
-        if isinstance(s.model, str) and open_config(s.model).is_encoder_decoder:  # prompt and answer share the length
+        if _reads_apart(s.model):  # prompt and answer share the length
             given["length"] = ceil(s.max_length / 2)
     return Job(s.model, stage, world, device, dtype=dtype, lora_r=s.lora_r,
                targets=tuple(s.lora_target_modules), freeze=0.0 if s.lora_r or stage in ("ppo", "grpo") else s.freeze,
