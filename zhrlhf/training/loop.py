@@ -42,7 +42,8 @@ def _weights(micro_batches, device):
     if world_size() == 1:
         return totals
     sums = sum_over_processes(torch.tensor(list(totals.values()), dtype=torch.float64).to(device))
-    return dict(zip(totals, sums.tolist() if device.type == "cpu" else sums.float()))
+    # nothing to learn in any process is NaN, which is an error when the metrics are read; the host knows it at once
+    return dict(zip(totals, sums.tolist() if device.type == "cpu" else sums.where(sums > 0, torch.nan).float()))
 
 # %% ../../nbs/04_training/401_loop.ipynb #5829694f
 def broken_metric(metrics: dict[str, float]) -> str:
@@ -118,7 +119,7 @@ def _accumulate(run, micro_batches, loss_fn):
         # weight 0 only keeps the processes in step; its metrics have the same names and count nothing
         engine.backward(loss / weights[kind] if micro["weight"] else 0 * loss)
         for name, value in {"loss": loss, **metrics}.items():
-            share = torch.as_tensor(value).detach() / weights[kind] if micro["weight"] else 0.0
+            share = torch.as_tensor(value).detach() / weights[kind] if micro["weight"] else 0.0 * weights[kind]
             sums[f"{kind}/{name}" if kind else name] += share
         sums["tokens"] += micro.get("tokens", 0)
     return sums
