@@ -67,11 +67,13 @@ def _own_temporary(path, make):
     while True:
         temp, handle = _temporary_path(path), None
         make(temp)
-        if fcntl:  # Windows deletes no open file in any case
-            handle = os.open(temp, os.O_RDONLY if temp.is_dir() else os.O_RDWR)  # NFS locks what may be written
-        if handle is None or try_lock(handle) is not False and temp.exists():
+        if not fcntl:  # Windows deletes no open file in any case
             break
-        os.close(handle)  # somebody took it for a left-over between its first line and the lock
+        with suppress(FileNotFoundError):  # somebody took it for a left-over before it was open or locked
+            handle = os.open(temp, os.O_RDONLY if temp.is_dir() else os.O_RDWR)  # NFS locks what may be written
+            if try_lock(handle) is not False and temp.exists():
+                break
+            os.close(handle)
     try:
         yield temp
     finally:
@@ -235,8 +237,10 @@ def _new_file_mode():
 
 
 @contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
-    "Yield an empty folder; it becomes `path` when the block succeeds, otherwise the old `path` stays"
+def atomic_folder(path: str | Path, replace: bool = True) -> Iterator[Path]:
+    """Yield an empty folder; it becomes `path` when the block succeeds, otherwise the old `path` stays.
+
+    Without `replace` a folder that has the name by then stays as well, and the new one is deleted (OSError)."""
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: a folder is to be written here, but a file has this name; move it away")
@@ -249,7 +253,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
                     with suppress(OSError):  # some network disks have no such rights
                         os.chmod(file, _new_file_mode())
                 _fsync(file)
-            _swap(temp, path)
+            (_swap if replace else os.rename)(temp, path)
         except BaseException as error:
             shutil.rmtree(temp, ignore_errors=True)
             if "os error 28" in str(error):  # safetensors and tokenizers write from Rust and raise errors of their own

@@ -317,6 +317,7 @@ def _finish(folder, parts, columns, shares, account, nothing):
     return about
 
 
+# %% ../../nbs/10_tools/1008_token_cache.ipynb #d6a4ed08
 def _give_name(stack):
     "Leaves the block of `atomic_folder` that `stack` holds; another builder may have been faster."
     try:
@@ -326,10 +327,12 @@ def _give_name(stack):
             raise
 
 
-def _build(path, parts, read, encode, columns, nothing):
-    "Writes the rows into the folder `path`, all processes together; returns them, with their account."
+def _build(path, damaged, parts, read, encode, columns, nothing):
+    """Writes the rows into the folder `path`, all processes together; returns them, with their account.
+
+    A cache that another run has completed in the meantime stays; only a `damaged` one is replaced."""
     with ExitStack() as stack:
-        new = Path(in_main_process(lambda: str(stack.enter_context(atomic_folder(path)))))
+        new = Path(in_main_process(lambda: str(stack.enter_context(atomic_folder(path, damaged)))))
         own, account = new / f"share-{rank()}" if world_size() > 1 else new, Account()
         shares = together(lambda: _write_share(own, read, encode, columns, account))
         about = in_main_process(lambda: _finish(new, parts, columns, shares, account, nothing))
@@ -374,10 +377,10 @@ def cached_rows(folder: str | Path, parts: dict, read: Callable[[Account], Itera
             warnings.warn(f"{path}: a damaged token cache, or an older one; the text is tokenised again", stacklevel=2)
         if about is None:
             remove_leftovers(folder)
-        return path, known, about
-    path, known, about = in_main_process(look)
+        return path, exists, known, about
+    path, damaged, known, about = in_main_process(look)
     if about is None:
-        return _build(path, known, read, encode, columns, nothing)
+        return _build(path, damaged, known, read, encode, columns, nothing)
     rows = TokenRows(path)  # its files were checked by the main process
     rows.about = about
     return rows

@@ -60,6 +60,9 @@ def _cutting_weights(dtype, name):
     from transformers.modeling_utils import local_torch_dtype, set_zero3_state
 
     class Cutting(deepspeed.zero.Init):
+        def _set_dtype(self, ds_config, dtype):  # DeepSpeed's own gives bfloat16 on processors without float16
+            self.dtype = dtype
+
         def _zero_init_param(self, param):
             self._convert_to_deepspeed_param(param)
             param.partition()
