@@ -21,7 +21,7 @@ from pathlib import Path
 
 import book
 import chapter
-from execute import BIN, ROOT, SKIPPED, directives, environment, notebooks, render_readme
+from execute import BIN, RENDERED, ROOT, SKIPPED, directives, environment, notebooks, render_readme
 
 SECONDS = 600                        # for one notebook
 CELL_LINES, COLUMNS, MODULE_LINES = 40, 120, 420
@@ -106,7 +106,7 @@ def _copy_project(root, target):
     target.mkdir()
     for folder in ("nbs", "zhrlhf"):
         shutil.copytree(root / folder, target / folder, ignore=junk)
-    for name in ("settings.ini", "README.md"):
+    for name in ("settings.ini", *RENDERED):
         if (root / name).exists():
             shutil.copy(root / name, target / name)
 
@@ -182,7 +182,7 @@ def check_names(root):
             if module in owner:
                 faults.append(f"{path.name}: default_exp {module} belongs to {owner[module]} already")
             owner.setdefault(module, path.name)
-        if path.stem != "index" and not re.fullmatch(r"\d\d_\w+/\d{3,4}_\w+\.ipynb", where.as_posix()):
+        if path.stem not in ("index", "index_zh") and not re.fullmatch(r"\d\d_\w+/\d{3,4}_\w+\.ipynb", where.as_posix()):
             faults.append(f"{where}: call it PART/NUMBER_name.ipynb, such as 02_data/201_couplets.ipynb")
         if "auto" in where.as_posix():
             faults.append(f"{where}: nbdev leaves modules of notebooks with 'auto' in their path out of its index; "
@@ -363,7 +363,7 @@ def check_root(root):
 
 def check_links(root):
     "every link leads to a file and a heading that are there, and every zhrlhf.NAME to a module or something in it"
-    faults, pages = [], [root / "README.md", *notebooks(root), *sorted((root / "nbs/results").glob("*.json"))]
+    faults, pages = [], [*(root / page for page in RENDERED), *notebooks(root), *sorted((root / "nbs/results").glob("*.json"))]
     for path in filter(Path.exists, pages):
         text = path.read_text(encoding="utf-8")
         cells = [(source(c), c["cell_type"])
@@ -398,7 +398,7 @@ def _link_faults(root, path, body, kind):
 def check_options(root):
     "an option in a shown command exists"
     known, faults = _options(root), []
-    for path in filter(Path.exists, [root / "README.md", *notebooks(root)]):
+    for path in filter(Path.exists, [*(root / page for page in RENDERED), *notebooks(root)]):
         cells = read(path)["cells"] if path.suffix == ".ipynb" else [{"source": path.read_text(encoding="utf-8")}]
         for line in "\n".join(map(source, cells)).splitlines():
             shown_command = re.search(r"(?:-m|--module) zhrlhf\.(\w+)(.*)", line)
@@ -486,13 +486,30 @@ def check_ruff(root):
 
 
 def check_readme(root):
-    "README.md is what nbs/index.ipynb says"
-    index, readme = root / "nbs/index.ipynb", root / "README.md"
-    if not index.exists():
-        return ["nbs/index.ipynb: missing; README.md is made from it"]
-    if not readme.exists() or readme.read_text(encoding="utf-8") != render_readme(index):
-        return ["README.md: not what nbs/index.ipynb says; make notebooks NB=index"]
-    return []
+    "README.md and the other pages at the root are what their notebooks say, and both languages of it say the same"
+    faults = []
+    for page, notebook in RENDERED.items():
+        made, here = root / notebook, root / page
+        if not made.exists():
+            faults.append(f"{notebook}: missing; {page} is made from it")
+        elif not here.exists() or here.read_text(encoding="utf-8") != render_readme(made):
+            faults.append(f"{page}: not what {notebook} says; make notebooks NB={made.stem}")
+    return faults or list(_language_faults(root))
+
+
+def _language_faults(root):
+    "What one language of the README has and the other lacks: links, figures, commands, ticks"
+    english, chinese = (_facts((root / page).read_text(encoding="utf-8")) for page in ("README.md", "README_zh.md"))
+    for page, lacks in (("README_zh.md", english - chinese), ("README.md", chinese - english)):
+        yield from (f"{page}: lacks {fact}, which the other language has" for fact in sorted(lacks))
+
+
+def _facts(text):
+    "What a page says whatever its language"
+    links = set(re.findall(r"\]\(([^)\s]+)\)", text)) - {"README.md", "README_zh.md"}
+    commands = {line.split("#")[0].strip() for line in text.splitlines() if line.startswith("    ")}
+    rows = {f"{text.count(mark)} times {mark}" for mark in ("\n## ", "\n| ", "✓")}
+    return links | commands | rows | set(re.findall(r"(?<![\w.])\d[\d.,]*\d(?![\w/])", text))
 
 
 def check_outputs(root):
