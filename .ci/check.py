@@ -17,6 +17,7 @@ import tempfile
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import book
@@ -49,6 +50,8 @@ if sys.argv[1:]:
     except SystemExit as end:
         assert not end.code, end.code
 print("loaded: " + ", ".join(sorted({"torch", "transformers"} & set(sys.modules))))"""
+# Words that are meant, though codespell knows better: abbreviations, and mistakes that tests make on purpose
+SPELT = ("caf", "clasic", "datas", "nd", "nwe", "rouge", "toke")
 # Words of the first version that say less than the field's own (stepper: engine, watcher: callback, parted: sharded,
 # …).
 OLD_WORDS = re.compile(
@@ -457,6 +460,11 @@ def check_words(root):
 
 def _headings(path):
     "The anchors of a notebook's headings, as code hosts make them"
+    return _headings_of(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=None)
+def _headings_of(path, changed):
     lines = [line for c in read(path)["cells"] if c["cell_type"] == "markdown" for line in source(c).splitlines()
              if line.startswith("#")]
     return {re.sub(r"[^\w\- ]", "", line.lstrip("# ")).strip().replace(" ", "-") for line in lines} | {
@@ -471,11 +479,18 @@ def _resolves(root, names):
         if place.is_dir():
             return n == len(names)
         if place.with_suffix(".py").exists():
-            tree = ast.parse(place.with_suffix(".py").read_text(encoding="utf-8"))
-            imported = {alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom)
-                        for alias in node.names}
-            return n == len(names) or names[n] in imported | set(_defined(tree)) or names[n].startswith("_")
+            module = place.with_suffix(".py")
+            return n == len(names) or names[n].startswith("_") or names[n] in _names_in(module,
+                                                                                        module.stat().st_mtime_ns)
     return names[0].startswith("__") or names == ["egg-info"]
+
+
+@lru_cache(maxsize=None)
+def _names_in(module, changed):
+    "The names that a module defines or imports; `changed` tells one state of its file from another"
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    return {alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom)
+            for alias in node.names} | set(_defined(tree))
 
 
 def check_ruff(root):
@@ -483,6 +498,19 @@ def check_ruff(root):
     done = _call([BIN / "ruff", "check", "--no-cache", "--isolated", "--select", "F", "--output-format", "concise",
                   "zhrlhf"], root)
     return [] if done.returncode == 0 else (done.stdout + done.stderr).strip().splitlines()
+
+
+def check_spelling(root):
+    "no word is spelt in a way that codespell knows as wrong"
+    with tempfile.TemporaryDirectory() as temp:
+        for path in notebooks(root):
+            (Path(temp) / path.name).write_text("\n".join(map(source, read(path)["cells"])), encoding="utf-8")
+        pages = [root / page for page in (*RENDERED, "CHANGELOG.md") if (root / page).exists()]
+        done = _call([sys.executable, "-m", "codespell_lib", "-L", ",".join(SPELT), temp, *pages], root)
+    if "No module named" in done.stderr:
+        return ["codespell is not installed; make setup"]
+    return [f"{Path(place).name}: {words.strip()}; correct it, or add a word that is meant to SPELT in .ci/check.py"
+            for place, _, words in (line.rsplit(":", 2) for line in done.stdout.splitlines())]
 
 
 def check_readme(root):
@@ -529,6 +557,7 @@ def check_faults(root):
     return undetected()
 
 
+SLOW_CHECKS = ("sync", "light", "faults")
 CHECKS = {name.removeprefix("check_"): f for name, f in list(globals().items()) if name.startswith("check_")}
 
 
@@ -667,10 +696,13 @@ def main(argv=None, root=ROOT):
     ask.add_argument("names", nargs="*", metavar="NAME",
                      help="only checks and notebooks whose name contains one of these")
     ask.add_argument("--only", choices=["checks", "notebooks"], help="leave the other half out")
+    ask.add_argument("--quick", action="store_true",
+                     help="leave out " + ", ".join(SLOW_CHECKS) + ": what takes longer than seconds")
     ask.add_argument("--all", action="store_true", help="also run cells marked '#| long', and record the result")
     ask.add_argument("--self-test", action="store_true", help="only plant faults in a small project and see them found")
     args, began = ask.parse_args(argv), time.monotonic()
     checks = ["faults"] if args.self_test else [c for c in CHECKS if not args.names or any(n in c for n in args.names)]
+    checks = [c for c in checks if not args.quick or c not in SLOW_CHECKS]
     pages = [] if args.self_test else notebooks(root, args.names)
     pages = list(dict.fromkeys(p.with_stem(p.stem.removesuffix("_tests")) if is_companion(p) else p for p in pages))
     results = [] if args.only == "notebooks" else [run_check(name, root) for name in checks]

@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 SKIPPED = re.compile(r"#\s*\|\s*(eval:\s*false|slow|long|gpu)\b", re.I)
 DIRECTIVE = re.compile(r"#\s*\|.*\n?")
-RENDERED = {"README.md": "nbs/index.ipynb", "README_zh.md": "nbs/index_zh.ipynb"}   # page at the root: its notebook
+# pages at the root, and the notebooks that they are made from
+RENDERED = {"README.md": "nbs/index.ipynb", "README_zh.md": "nbs/index_zh.ipynb",
+            "CONTRIBUTING.md": "nbs/10_tools/1013_contributing.ipynb"}
 
 
 def notebooks(root, names=()):

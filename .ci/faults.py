@@ -252,6 +252,7 @@ FAULTS = [
     ("chapters", "take it off the list in .ci", lambda r: full(r, "104_plain")),
     ("chapters", "REFERENCE names errors, which is no chapter", lambda r: (r / f"nbs/{CORE}.ipynb").unlink()),
     ("words", "'watcher'; say it in the field's words", lambda r: write(r, CORE, cells_of("See the watcher."))),
+    ("spelling", "101_errors.ipynb: recieve ==> receive", lambda r: write(r, CORE, cells_of("See what you recieve."))),
     ("outputs", "the path /mnt/me/run", lambda r: write(r, CORE, ERRORS, shown("saved in /mnt/me/run."))),
 ]
 
