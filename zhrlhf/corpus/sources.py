@@ -121,10 +121,9 @@ def number(value):
 
 
 def whole(talk, *texts):
-    "The texts; a row in which one of them has gaps is useless."
-    if any(incomplete(text, talk) for text in texts):
+    "A row in which one of the texts has gaps is useless."
+    if incomplete("\n".join(texts), talk):
         raise Bad(MISSING)
-    return texts
 
 
 def items(rows, make, tally):
@@ -137,7 +136,7 @@ def items(rows, make, tally):
         except Bad as bad:
             tally.drop(str(bad), where)
             continue
-        if any("\n" in text for text in (*(text for _, text in item.segments), *(text for text, _ in item.answers))):
+        if "\n" in "".join([text for _, text in item.segments] + [text for text, _ in item.answers]):
             found.add("line breaks kept")
         for kind in found:
             tally.note(kind, where)
