@@ -22,6 +22,6 @@ setup(
     packages=find_packages(include=["zhrlhf", "zhrlhf.*"]),
     package_data={"zhrlhf": ["assets/**/*"]},
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split()},
+    extras_require={name: cfg[f"{name}_requirements"].split() for name in ("dev", "corpora")},
     entry_points={"nbdev": ["zhrlhf=zhrlhf._modidx:d"]},
 )
