@@ -1,4 +1,5 @@
-# make tour | test | test-all | resolve | notebooks | lab | real | recipes | bench : each sets everything up first; a second run does not install again.
+# make tour | check | test | test-all | resolve | notebooks | lab | docs | real | recipes | bench : each sets everything up
+# first; a second run does not install again. check: form, links, imports, spelling, in seconds.
 # test-all also runs the cells marked `#| long`, and records its result in nbs/results/test-all.json.
 # resolve asks the package index whether the constraints have a solution on the newer Pythons; it installs nothing.
 # Python 3.11 is tried first; PYTHON=… names another interpreter (3.11 or newer).
@@ -9,7 +10,7 @@ OUT ?= runs/tour
 # torch comes by pip, which alone knows local wheels; the rest by uv, which is ten times faster,
 # or by pip where uv gets no answer.
 export PYTHONUTF8 = 1
-.PHONY: tour test test-all resolve notebooks lab real recipes bench peers setup sync
+.PHONY: tour check test test-all resolve notebooks lab docs real recipes bench peers setup sync
 .DEFAULT_GOAL := tour
 
 setup: .venv/.installed
@@ -23,6 +24,9 @@ setup: .venv/.installed
 
 tour: setup
 	$(BIN)/python -m zhrlhf.tour --out $(OUT) --resume $(ARGS)
+
+check: setup
+	$(BIN)/python .ci/check.py --only checks --quick
 
 test: setup
 	$(BIN)/python .ci/check.py

@@ -22,6 +22,7 @@ setup(
     packages=find_packages(include=["zhrlhf", "zhrlhf.*"]),
     package_data={"zhrlhf": ["assets/**/*"]},
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split()},
-    entry_points={"nbdev": ["zhrlhf=zhrlhf._modidx:d"]},
+    extras_require={"dev": cfg["dev_requirements"].split(), "docs": cfg["docs_requirements"].split()},
+    # what other trainers find by name: (prompts, completions, **columns) -> a score per completion
+    entry_points={"nbdev": ["zhrlhf=zhrlhf._modidx:d"], "zhrlhf_rewards": cfg["reward_functions"].split()},
 )

@@ -17,11 +17,12 @@ import tempfile
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import book
 import chapter
-from execute import BIN, ROOT, SKIPPED, directives, environment, notebooks, render_readme
+from execute import BIN, RENDERED, ROOT, SKIPPED, directives, environment, notebooks, render_readme
 
 SECONDS = 600                        # for one notebook
 CELL_LINES, COLUMNS, MODULE_LINES = 40, 120, 420
@@ -49,6 +50,8 @@ if sys.argv[1:]:
     except SystemExit as end:
         assert not end.code, end.code
 print("loaded: " + ", ".join(sorted({"torch", "transformers"} & set(sys.modules))))"""
+# Words that are meant, though codespell knows better: abbreviations, and mistakes that tests make on purpose
+SPELT = ("caf", "clasic", "datas", "nd", "nwe", "rouge", "toke")
 # Words of the first version that say less than the field's own (stepper: engine, watcher: callback, parted: sharded,
 # …).
 OLD_WORDS = re.compile(
@@ -106,7 +109,7 @@ def _copy_project(root, target):
     target.mkdir()
     for folder in ("nbs", "zhrlhf"):
         shutil.copytree(root / folder, target / folder, ignore=junk)
-    for name in ("settings.ini", "README.md"):
+    for name in ("settings.ini", *RENDERED):
         if (root / name).exists():
             shutil.copy(root / name, target / name)
 
@@ -182,7 +185,7 @@ def check_names(root):
             if module in owner:
                 faults.append(f"{path.name}: default_exp {module} belongs to {owner[module]} already")
             owner.setdefault(module, path.name)
-        if path.stem != "index" and not re.fullmatch(r"\d\d_\w+/\d{3,4}_\w+\.ipynb", where.as_posix()):
+        if path.stem not in ("index", "index_zh") and not re.fullmatch(r"\d\d_\w+/\d{3,4}_\w+\.ipynb", where.as_posix()):
             faults.append(f"{where}: call it PART/NUMBER_name.ipynb, such as 02_data/201_couplets.ipynb")
         if "auto" in where.as_posix():
             faults.append(f"{where}: nbdev leaves modules of notebooks with 'auto' in their path out of its index; "
@@ -363,7 +366,7 @@ def check_root(root):
 
 def check_links(root):
     "every link leads to a file and a heading that are there, and every zhrlhf.NAME to a module or something in it"
-    faults, pages = [], [root / "README.md", *notebooks(root), *sorted((root / "nbs/results").glob("*.json"))]
+    faults, pages = [], [*(root / page for page in RENDERED), *notebooks(root), *sorted((root / "nbs/results").glob("*.json"))]
     for path in filter(Path.exists, pages):
         text = path.read_text(encoding="utf-8")
         cells = [(source(c), c["cell_type"])
@@ -398,7 +401,7 @@ def _link_faults(root, path, body, kind):
 def check_options(root):
     "an option in a shown command exists"
     known, faults = _options(root), []
-    for path in filter(Path.exists, [root / "README.md", *notebooks(root)]):
+    for path in filter(Path.exists, [*(root / page for page in RENDERED), *notebooks(root)]):
         cells = read(path)["cells"] if path.suffix == ".ipynb" else [{"source": path.read_text(encoding="utf-8")}]
         for line in "\n".join(map(source, cells)).splitlines():
             shown_command = re.search(r"(?:-m|--module) zhrlhf\.(\w+)(.*)", line)
@@ -457,6 +460,11 @@ def check_words(root):
 
 def _headings(path):
     "The anchors of a notebook's headings, as code hosts make them"
+    return _headings_of(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=None)
+def _headings_of(path, changed):
     lines = [line for c in read(path)["cells"] if c["cell_type"] == "markdown" for line in source(c).splitlines()
              if line.startswith("#")]
     return {re.sub(r"[^\w\- ]", "", line.lstrip("# ")).strip().replace(" ", "-") for line in lines} | {
@@ -471,11 +479,18 @@ def _resolves(root, names):
         if place.is_dir():
             return n == len(names)
         if place.with_suffix(".py").exists():
-            tree = ast.parse(place.with_suffix(".py").read_text(encoding="utf-8"))
-            imported = {alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom)
-                        for alias in node.names}
-            return n == len(names) or names[n] in imported | set(_defined(tree)) or names[n].startswith("_")
+            module = place.with_suffix(".py")
+            return n == len(names) or names[n].startswith("_") or names[n] in _names_in(module,
+                                                                                        module.stat().st_mtime_ns)
     return names[0].startswith("__") or names == ["egg-info"]
+
+
+@lru_cache(maxsize=None)
+def _names_in(module, changed):
+    "The names that a module defines or imports; `changed` tells one state of its file from another"
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    return {alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom)
+            for alias in node.names} | set(_defined(tree))
 
 
 def check_ruff(root):
@@ -485,14 +500,44 @@ def check_ruff(root):
     return [] if done.returncode == 0 else (done.stdout + done.stderr).strip().splitlines()
 
 
+def check_spelling(root):
+    "no word is spelt in a way that codespell knows as wrong"
+    with tempfile.TemporaryDirectory() as temp:
+        for path in notebooks(root):
+            (Path(temp) / path.name).write_text("\n".join(map(source, read(path)["cells"])), encoding="utf-8")
+        pages = [root / page for page in (*RENDERED, "CHANGELOG.md") if (root / page).exists()]
+        done = _call([sys.executable, "-m", "codespell_lib", "-L", ",".join(SPELT), temp, *pages], root)
+    if "No module named" in done.stderr:
+        return ["codespell is not installed; make setup"]
+    return [f"{Path(place).name}: {words.strip()}; correct it, or add a word that is meant to SPELT in .ci/check.py"
+            for place, _, words in (line.rsplit(":", 2) for line in done.stdout.splitlines())]
+
+
 def check_readme(root):
-    "README.md is what nbs/index.ipynb says"
-    index, readme = root / "nbs/index.ipynb", root / "README.md"
-    if not index.exists():
-        return ["nbs/index.ipynb: missing; README.md is made from it"]
-    if not readme.exists() or readme.read_text(encoding="utf-8") != render_readme(index):
-        return ["README.md: not what nbs/index.ipynb says; make notebooks NB=index"]
-    return []
+    "README.md and the other pages at the root are what their notebooks say, and both languages of it say the same"
+    faults = []
+    for page, notebook in RENDERED.items():
+        made, here = root / notebook, root / page
+        if not made.exists():
+            faults.append(f"{notebook}: missing; {page} is made from it")
+        elif not here.exists() or here.read_text(encoding="utf-8") != render_readme(made):
+            faults.append(f"{page}: not what {notebook} says; make notebooks NB={made.stem}")
+    return faults or list(_language_faults(root))
+
+
+def _language_faults(root):
+    "What one language of the README has and the other lacks: links, figures, commands, ticks"
+    english, chinese = (_facts((root / page).read_text(encoding="utf-8")) for page in ("README.md", "README_zh.md"))
+    for page, lacks in (("README_zh.md", english - chinese), ("README.md", chinese - english)):
+        yield from (f"{page}: lacks {fact}, which the other language has" for fact in sorted(lacks))
+
+
+def _facts(text):
+    "What a page says whatever its language"
+    links = set(re.findall(r"\]\(([^)\s]+)\)", text)) - {"README.md", "README_zh.md"}
+    commands = {line.split("#")[0].strip() for line in text.splitlines() if line.startswith("    ")}
+    rows = {f"{text.count(mark)} times {mark}" for mark in ("\n## ", "\n| ", "✓")}
+    return links | commands | rows | set(re.findall(r"(?<![\w.])\d[\d.,]*\d(?![\w/])", text))
 
 
 def check_outputs(root):
@@ -512,6 +557,7 @@ def check_faults(root):
     return undetected()
 
 
+SLOW_CHECKS = ("sync", "light", "faults")
 CHECKS = {name.removeprefix("check_"): f for name, f in list(globals().items()) if name.startswith("check_")}
 
 
@@ -650,10 +696,13 @@ def main(argv=None, root=ROOT):
     ask.add_argument("names", nargs="*", metavar="NAME",
                      help="only checks and notebooks whose name contains one of these")
     ask.add_argument("--only", choices=["checks", "notebooks"], help="leave the other half out")
+    ask.add_argument("--quick", action="store_true",
+                     help="leave out " + ", ".join(SLOW_CHECKS) + ": what takes longer than seconds")
     ask.add_argument("--all", action="store_true", help="also run cells marked '#| long', and record the result")
     ask.add_argument("--self-test", action="store_true", help="only plant faults in a small project and see them found")
     args, began = ask.parse_args(argv), time.monotonic()
     checks = ["faults"] if args.self_test else [c for c in CHECKS if not args.names or any(n in c for n in args.names)]
+    checks = [c for c in checks if not args.quick or c not in SLOW_CHECKS]
     pages = [] if args.self_test else notebooks(root, args.names)
     pages = list(dict.fromkeys(p.with_stem(p.stem.removesuffix("_tests")) if is_companion(p) else p for p in pages))
     results = [] if args.only == "notebooks" else [run_check(name, root) for name in checks]

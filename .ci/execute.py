@@ -1,10 +1,12 @@
-"""Run notebooks and keep what they show: `execute.py [NAME …]`; then write README.md from nbs/index.ipynb.
+"""Run notebooks and keep what they show: `execute.py [NAME …]`; then write README.md from nbs/index.ipynb, README_zh.md
+from nbs/index_zh.ipynb and CONTRIBUTING.md from its chapter.
 
 A NAME is part of a notebook's name (`core`, `5`, `01_core`); without one, all are run. A notebook is only written back
 when every cell ran. Cells marked `#| eval: false`, `#| slow`, `#| long` or `#| gpu` are not run and keep their outputs."""
 import argparse
 import itertools
 import os
+import posixpath
 import re
 import subprocess
 import sys
@@ -15,6 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 SKIPPED = re.compile(r"#\s*\|\s*(eval:\s*false|slow|long|gpu)\b", re.I)
 DIRECTIVE = re.compile(r"#\s*\|.*\n?")
+# pages at the root, and the notebooks that they are made from
+RENDERED = {"README.md": "nbs/index.ipynb", "README_zh.md": "nbs/index_zh.ipynb",
+            "CONTRIBUTING.md": "nbs/10_tools/1013_contributing.ipynb"}
 
 
 def notebooks(root, names=()):
@@ -69,16 +74,19 @@ def run_apart(path):
     return done.returncode == 0
 
 
-def _from_root(match):
-    "A link relative to nbs/, as seen from the root"
-    before, target = match.groups()
+def _from_root(target, folder):
+    "A link of a notebook in `folder`, as seen from the root; a page that is rendered there is named by its rendering"
     if re.match(r"[a-z]+:|#|/", target):
-        return match[0]
-    return before + (target.removeprefix("../") if target.startswith("../") else f"nbs/{target}")
+        return target
+    file, _, heading = target.partition("#")
+    path = posixpath.normpath(posixpath.join(folder, file))
+    pages = {notebook: page for page, notebook in RENDERED.items()}
+    return pages.get(path, path) + (f"#{heading}" if heading else "")
 
 
 def render_readme(index):
     "README.md as it follows from the notebook `index`: its text and its code, without outputs and hidden cells"
+    folder = index.parent.as_posix()[index.parent.as_posix().rindex("/nbs") + 1:]
     import nbformat
     from nbconvert import MarkdownExporter
     nb = nbformat.read(index, as_version=4)
@@ -88,7 +96,7 @@ def render_readme(index):
         if cell.cell_type == "code":
             cell.outputs, cell.source = [], "\n".join(s for s in cell.source.splitlines() if not DIRECTIVE.match(s))
     text, _ = MarkdownExporter().from_notebook_node(nb)
-    text = re.sub(r"(\]\(|\bsrc=\"|\bhref=\")([^)\s\"]+)", _from_root, text)
+    text = re.sub(r"(\]\(|\bsrc=\"|\bhref=\")([^)\s\"]+)", lambda m: m[1] + _from_root(m[2], folder), text)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
@@ -96,7 +104,7 @@ def main():
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("names", nargs="*", metavar="NAME")
     ask.add_argument("--here", metavar="PATH", help=argparse.SUPPRESS)
-    ask.add_argument("--readme", action="store_true", help="only write README.md")
+    ask.add_argument("--readme", action="store_true", help="only write the pages at the root: " + ", ".join(RENDERED))
     args = ask.parse_args()
     if args.here:
         return run_here(Path(args.here))
@@ -106,8 +114,8 @@ def main():
         sys.exit(f"no notebook in nbs/ is called like {' or '.join(args.names) or 'anything'}")
     with ThreadPoolExecutor(2) as pool:
         good = list(pool.map(run_apart, chosen))
-    if (ROOT / "nbs/index.ipynb").exists():
-        (ROOT / "README.md").write_text(render_readme(ROOT / "nbs/index.ipynb"), encoding="utf-8")
+    for page, notebook in RENDERED.items():
+        (ROOT / page).write_text(render_readme(ROOT / notebook), encoding="utf-8")
     sys.exit(not all(good))
 
 

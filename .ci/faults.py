@@ -9,7 +9,7 @@ from unittest import mock
 import book
 import chapter
 import check
-from execute import ROOT, render_readme
+from execute import RENDERED, ROOT, render_readme
 
 ERRORS = ["# base.errors\n\n> One.\n\n**中文导读。** 一。", "#| default_exp base.errors", "#| export\ndef one():\n    return 1", "one()",
           "**Next:**"]
@@ -25,13 +25,15 @@ START = ["# Part 1: Start\n\n> Why?", "| | chapter |", "**Next:**"]
 TOOLS = ["# Part 2: Data\n\n> How?", "| | chapter |", "**Next:**"]
 INDEX = ["# small\n\nSee [base.errors](01_start/101_errors.ipynb#one-two).", "#| hide\n1", "print('hi')", "| time |",
          "| part |", "**Next:**"]
+INDEX_ZH = ["# small\n\n> 小。\n\n见 [base.errors](01_start/101_errors.ipynb#one-two)。", "print('hi')", "| 时间 |", "| 部分 |",
+            "[下一页](01_start/100_start.ipynb)"]
 PAGES = {"01_start/100_start": START, "01_start/101_errors": [*ERRORS[:-1], "## one two", ERRORS[-1]],
          "01_start/103_full": list(FULL.values()),
          "01_start/104_plain": [text for part, text in FULL.items() if part != "formula"],  # excused
          "01_start/106_ready": [text for part, text in FULL.items() if part != "references"],  # on the list OPEN
          "02_data/200_data": TOOLS, "02_data/201_batches": BATCHES,
-         "index": INDEX}
-TEXT = ("# ", "## ", "*", "|", "See ")
+         "index": INDEX, "index_zh": INDEX_ZH}
+TEXT = ("# ", "## ", "*", "|", "See ", "[")
 CODE = "# Solution"                  # looks like a title, is code
 PICTURE = [{"output_type": "display_data", "data": {"image/png": "aGk="}, "metadata": {}}]
 
@@ -67,8 +69,15 @@ def project(root):
         write(root, name, cells, PICTURE if FULL["vary"] in cells else None)
     book.main(root)
     check._call([check.BIN / "nbdev_export"], root)
-    (root / "README.md").write_text(render_readme(root / "nbs/index.ipynb"), encoding="utf-8")
+    render(root)
     return root
+
+
+def render(root):
+    "Write the pages at the root as their notebooks say, with the tables that follow from the order"
+    book.main(root)
+    for page, notebook in RENDERED.items():
+        (root / page).write_text(render_readme(root / notebook), encoding="utf-8")
 
 
 def append(root, name, text):
@@ -200,6 +209,11 @@ FAULTS = [
     ("ruff", "F821", lambda r: append(r, "zhrlhf/base/errors.py", "y = unknown\n")),
     ("readme", "not what nbs/index.ipynb says", lambda r: append(r, "README.md", "more\n")),
     ("readme", "missing", lambda r: (r / "nbs/index.ipynb").unlink()),
+    ("readme", "README_zh.md: not what nbs/index_zh.ipynb says", lambda r: (r / "README_zh.md").unlink()),
+    ("readme", "README_zh.md: lacks nbs/01_start/103_full.ipynb", lambda r: (
+        write(r, "index", [INDEX[0] + " [b](01_start/103_full.ipynb)", *INDEX[1:]]), render(r))),
+    ("readme", "README.md: lacks 0.76", lambda r: (write(r, "index_zh", [*INDEX_ZH, "* 0.76"]), render(r))),
+    ("order", "index_zh.ipynb: the cell '| 部分 |'", lambda r: write(r, "index_zh", INDEX_ZH)),
     ("outputs", "the path /home/me/run", lambda r: write(r, CORE, ERRORS, shown("saved in /home/me/run."))),
     ("pages", "every code cell is skipped", lambda r: write(r, "01_start/105_story", ["# s\n\n> S.", "#| slow\n1"])),
     ("names", "writes into another notebook's module",
@@ -238,6 +252,7 @@ FAULTS = [
     ("chapters", "take it off the list in .ci", lambda r: full(r, "104_plain")),
     ("chapters", "REFERENCE names errors, which is no chapter", lambda r: (r / f"nbs/{CORE}.ipynb").unlink()),
     ("words", "'watcher'; say it in the field's words", lambda r: write(r, CORE, cells_of("See the watcher."))),
+    ("spelling", "101_errors.ipynb: recieve ==> receive", lambda r: write(r, CORE, cells_of("See what you recieve."))),
     ("outputs", "the path /mnt/me/run", lambda r: write(r, CORE, ERRORS, shown("saved in /mnt/me/run."))),
 ]
 
@@ -277,9 +292,11 @@ def red_notebooks(root):
 def undetected():
     "Everything that the checks ought to have found and did not"
     paths = mock.patch.dict(book.PATHS, {"one hour": "101 201"}, clear=True)
+    pages = mock.patch.dict(RENDERED, {page: name for page, name in RENDERED.items() if page.startswith("README")},
+                            clear=True)
     lists = mock.patch.multiple(chapter, REFERENCE={"errors", "batches"}, NO_FORMULA={"plain"}, NO_PICTURE=set(),
                                 OPEN={"ready"})
-    with paths, lists, tempfile.TemporaryDirectory() as temp:
+    with paths, pages, lists, tempfile.TemporaryDirectory() as temp:
         model = project(Path(temp) / "model")
         again = [shutil.copytree(model, Path(temp) / str(i)) for i in range(len(FAULTS) + 2)]
         with ThreadPoolExecutor(2) as pool:
