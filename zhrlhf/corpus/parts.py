@@ -9,7 +9,6 @@ __all__ = ['HASH', 'WORD', 'SCHEMA', 'NUMBERS', 'TALK', 'crew', 'Task', 'once', 
 # %% ../../nbs/09_corpora/906_parts.ipynb #8bbbdb98
 import os
 import signal
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -30,15 +29,14 @@ import pyarrow.parquet as pq
 from ..base.errors import DISK_TROUBLE, UserError
 from ..base.files import atomic_file, read_json, write_json
 from .cleaning import SPLITS, bands, digest, key, low_information, plain, signature, split_of
-from .decoding import CHUNK
 from .rawfiles import Tally
+from .rawtext import CHUNK
 from .sources import SOURCES, Item, prefix_of, prompt_of
 
 # %% ../../nbs/09_corpora/906_parts.ipynb #92b66123
 def _begin(rope):
     "What a worker does first: it ignores Ctrl-C, and ends when the parent lets go of the other end of the `rope`."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.modules.setdefault("pandas", None)  # or pyarrow imports it to see whether a list comes from there
     threading.Thread(target=lambda: (connection.wait([rope]), os._exit(1)), daemon=True).start()
 
 

@@ -191,9 +191,11 @@ class _Pushed:
 # %% ../../nbs/09_corpora/902_rawfiles.ipynb #99b9da3c
 def peek(stream, size):
     "The first `size` bytes, and the stream with them still in it."
-    head = b""
-    while len(head) < size and (more := stream.read(size - len(head))):
-        head += more
+    pieces = []
+    while size > 0 and (piece := stream.read(size)):
+        pieces.append(piece)
+        size -= len(piece)
+    head = b"".join(pieces)
     return head, _Pushed(head, stream)
 
 
@@ -224,53 +226,40 @@ LOCAL = struct.Struct("<4s5H3L2H")  # the header in front of a zip member
 MARK = b"PK\x03\x04"
 
 # %% ../../nbs/09_corpora/902_rawfiles.ipynb #cd9ecac7
-def _zip_member(file, offset, sizes, end):
-    """(name as bytes, unpacked size, stream, packed size) of the zip member whose header is at `offset`; None if its
-    packing is unknown."""
-    file.seek(offset)
-    mark, _, flags, method, _, _, _, packed, size, name, extra = LOCAL.unpack(file.read(LOCAL.size))
-    name = file.read(name)
-    if sizes:
-        packed, size = sizes
-    elif flags & 8 or packed == 0xFFFFFFFF:     # written behind the data, or as 64 bits
-        packed, size = end - file.tell() - extra, 0
-    if mark != MARK or flags & 1 or method not in (0, *ZIP_METHODS):
-        return name, size, None, packed
-    file.seek(extra, os.SEEK_CUR)
-    part = Part(file, packed)
-    return name, size, Unpacked(part, ZIP_METHODS[method], several=False) if method else part, packed
-
-# %% ../../nbs/09_corpora/902_rawfiles.ipynb #6e24938e
-def _zip_offsets(file, say):
-    "Yields (header offset, sizes, end) of the members of a zip file, with or without its table of contents."
+def _zip_places(file, say):
+    "Yields (offset, packed size, size) of the members of a zip file, with or without its table of contents."
     try:
         with zipfile.ZipFile(file) as archive:
-            table = [(i.header_offset, (i.compress_size, i.file_size), 0) for i in archive.infolist() if not i.is_dir()]
-        for row in table:
-            yield row
+            table = [(i.header_offset, i.compress_size, i.file_size) for i in archive.infolist() if not i.is_dir()]
+        yield from table
     except DAMAGE:
         say(DAMAGED)
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             offset = data.find(MARK)
-            while offset >= 0 and offset + LOCAL.size <= len(data):
-                following = data.find(MARK, offset + LOCAL.size)
-                packed = yield offset, None, following if following >= 0 else len(data)
-                offset = data.find(MARK, offset + LOCAL.size + (packed or 0))
+            while 0 <= offset <= len(data) - LOCAL.size:
+                _, _, flags, _, _, _, _, packed, size, name, extra = LOCAL.unpack_from(data, offset)
+                start = offset + LOCAL.size + name + extra
+                if flags & 8 or packed == 0xFFFFFFFF:     # sizes stand behind the data, or as 64 bits
+                    following = data.find(MARK, offset + LOCAL.size)
+                    packed, size = (following if following >= 0 else len(data)) - start, 0
+                yield offset, packed, size
+                offset = data.find(MARK, max(start + packed, offset + LOCAL.size))
+
 
 # %% ../../nbs/09_corpora/902_rawfiles.ipynb #817b7d1c
 def _zip_members(file, say):
     "Yields (name, size, stream) from a zip file."
-    offsets = _zip_offsets(file, say)
-    packed = None
     try:
-        while True:
-            name, size, stream, packed = _zip_member(file, *offsets.send(packed))
-            if stream is None:
+        for offset, packed, size in _zip_places(file, say):
+            file.seek(offset)
+            mark, _, flags, method, *_, name, extra = LOCAL.unpack(file.read(LOCAL.size))
+            name = file.read(name)
+            file.seek(extra, os.SEEK_CUR)
+            part = Part(file, packed)
+            if mark != MARK or flags & 1 or method not in (0, *ZIP_METHODS):
                 say("archive member encrypted or packed in an unknown way")
             elif not name.endswith(b"/"):
-                yield _zip_name(name), size, stream
-    except StopIteration:
-        return
+                yield _zip_name(name), size, Unpacked(part, ZIP_METHODS[method], several=False) if method else part
     except DAMAGE:
         say(DAMAGED)
 
