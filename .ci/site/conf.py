@@ -9,12 +9,14 @@ from sphinx.search.en import SearchEnglish
 from sphinx.util import logging
 
 project, author, html_title = "zhrlhf", "The zhrlhf developers", "zhrlhf"
+project_copyright = "the zhrlhf developers, Apache-2.0"
 extensions = ["myst_nb"]
 exclude_patterns = []
 suppress_warnings = ["myst.header", "myst.xref_missing", "mystnb.unknown_mime_type", "misc.highlighting_failure",
                      "toc.not_included", "app.add_node", "ref.python", "config.cache"]
 nb_execution_mode = "off"                                # the outputs of the notebooks are shown as they are
 nb_merge_streams = True
+nb_code_prompt_show = nb_code_prompt_hide = "Solution"    # only the solutions of exercises are folded
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
 myst_heading_slug_func = "docs.anchor"
@@ -34,11 +36,11 @@ HAN = r"[\u3400-\u9fff]"
 
 class MixedSearch(SearchEnglish):
     "English words by their stem, Chinese text by pairs of neighbouring characters, so that any phrase is found"
-    lang, language_name = "mixed", "English and Chinese"
+    lang, language_name = "mixed", "English"             # the name of the stemmer that the browser uses
     js_splitter_code = """
 function splitQuery(query) {
   const found = [];
-  for (const word of query.match(/[\\u3400-\\u9fff]+|[\\p{Letter}\\p{Number}_]+/gu) || []) {
+  for (const word of query.match(/[\\u3400-\\u9fff]+|(?:(?![\\u3400-\\u9fff])[\\p{Letter}\\p{Number}_])+/gu) || []) {
     if (!/[\\u3400-\\u9fff]/.test(word) || word.length < 3) { found.push(word); continue; }
     for (let i = 0; i + 1 < word.length; i++) found.push(word.slice(i, i + 2));
   }

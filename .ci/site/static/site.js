@@ -2,7 +2,7 @@
 addEventListener("DOMContentLoaded", () => {
   const body = document.body, known = localStorage.getItem("language");
   body.dataset.language = known || (navigator.language.startsWith("zh") ? "zh" : "en");
-  for (const link of document.querySelectorAll(".sidebar-tree a, .sidebar-tree .caption-text, .bottom-of-page + * a, .related-pages .title")) {
+  for (const link of document.querySelectorAll(".sidebar-tree a, .sidebar-tree .caption-text, .related-pages .title")) {
     const [english, chinese] = link.textContent.split(" ‖ ");
     if (!chinese) continue;
     link.replaceChildren(...[["en", english], ["zh", chinese]].map(([language, text]) => {
