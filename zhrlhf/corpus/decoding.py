@@ -154,18 +154,18 @@ MENDS = (  # what is mended, in this order: (what to call it, pattern, replaceme
     ("", re.compile("\xa0"), " "))
 
 # %% ../../nbs/09_corpora/903_decoding.ipynb #c5fdf04d
-def _stripped(text):
-    "A text without blanks at its ends; its first line stays indented if a later one is indented as much."
-    bare = text.strip()
-    indent = text[:len(text) - len(text.lstrip())].rpartition("\n")[2]
-    return indent + bare if indent and f"\n{indent}" in bare else bare
-
-
 def clean_text(text, found=None):
-    "A text without dirt and without blanks at its ends; the set `found` gets the names of what was mended."
+    """A text without dirt and without blanks at its ends; the set `found` gets the names of what was mended.
+
+    Its first line stays indented if a later one is indented as much."""
     if DIRT.search(text):
         for kind, pattern, new in MENDS:
             text, old = pattern.sub(new, text), text
             if kind and text != old and found is not None:
                 found.add(kind)
-    return _stripped(text)
+    bare = text.strip()
+    if "\n" not in bare or len(bare) == len(text):
+        return bare
+    indent = text[:len(text) - len(text.lstrip())].rpartition("\n")[2]
+    return indent + bare if indent and f"\n{indent}" in bare else bare
+
