@@ -12,7 +12,7 @@ project, author, html_title = "zhrlhf", "The zhrlhf developers", "zhrlhf"
 project_copyright = "the zhrlhf developers, Apache-2.0"
 extensions = ["myst_nb"]
 exclude_patterns = []
-suppress_warnings = ["myst.header", "myst.xref_missing", "mystnb.unknown_mime_type", "misc.highlighting_failure",
+suppress_warnings = ["myst.header", "mystnb.unknown_mime_type", "misc.highlighting_failure",
                      "toc.not_included", "app.add_node", "ref.python", "config.cache"]
 nb_execution_mode = "off"                                # the outputs of the notebooks are shown as they are
 nb_merge_streams = True
