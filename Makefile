@@ -73,5 +73,13 @@ notebooks: setup
 sync: setup
 	$(BIN)/python .ci/book.py && $(BIN)/nbdev_export && $(BIN)/nbdev_clean
 
+# the site, from the notebooks with their outputs and from the docstrings; nothing is run
+docs: setup .venv/.docs
+	$(BIN)/python .ci/docs.py $(NB)
+
+.venv/.docs: settings.ini constraints.txt
+	$(BIN)/uv pip install -q --system-certs --python $(BIN)/python -c constraints.txt -e '.[docs]' || $(BIN)/pip install -q -c constraints.txt -e '.[docs]'
+	@touch $@
+
 lab: setup
 	$(BIN)/jupyter lab nbs

@@ -551,6 +551,23 @@ def check_outputs(root):
     return faults
 
 
+def check_site(root):
+    "the pages of the site can be written, and everything public that its API shows has a docstring"
+    import docs
+    with tempfile.TemporaryDirectory() as temp:
+        pages = book.order(root)
+        docs.write_chapters(root, Path(temp), pages)
+        docs.write_modules(root, Path(temp), pages)
+        written = {path.stem for path in Path(temp, "api").glob("*.md")}
+    faults = []
+    for path in sorted((root / "zhrlhf").rglob("*.py")):
+        name = ".".join(path.relative_to(root / "zhrlhf").with_suffix("").parts)
+        if not path.name.startswith("_"):
+            faults += [] if name in written else [f"{name}: no page of the site"]
+            faults += [f"{name}: {what}" for what in docs.undescribed(ast.parse(path.read_text(encoding="utf-8")))]
+    return faults
+
+
 def check_faults(root):
     "each of these checks turns red on a fault that was planted for it"
     from faults import undetected

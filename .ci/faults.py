@@ -11,10 +11,10 @@ import chapter
 import check
 from execute import RENDERED, ROOT, render_readme
 
-ERRORS = ["# base.errors\n\n> One.\n\n**中文导读。** 一。", "#| default_exp base.errors", "#| export\ndef one():\n    return 1", "one()",
+ERRORS = ["# base.errors\n\n> One.\n\n**中文导读。** 一。", "#| default_exp base.errors", "#| export\ndef one():\n    '1'\n    return 1", "one()",
           "**Next:**"]
 BATCHES = ["# data.batches\n\n> Two.\n\n**中文导读。** 二。", "#| default_exp data.batches", "#| export\nfrom zhrlhf.base.errors import one",
-           "#| export\ndef two():\n    return one() + one()", "assert two() == 2"]
+           "#| export\ndef two():\n    '2'\n    return one() + one()", "assert two() == 2"]
 # A chapter with every part; the two above are looked up only
 FULL = {"title": "# full\n\n> All.\n\n**中文导读。** 全。", "formula": "*Sum:*\n\n$$1 + 1$$", "code": "1 + 1",
         "vary": "## What to vary\n\n| change | look at | expect |\n| --- | --- | --- |\n| 1 | 2 | 3 |",
@@ -252,6 +252,8 @@ FAULTS = [
     ("chapters", "take it off the list in .ci", lambda r: full(r, "104_plain")),
     ("chapters", "REFERENCE names errors, which is no chapter", lambda r: (r / f"nbs/{CORE}.ipynb").unlink()),
     ("words", "'watcher'; say it in the field's words", lambda r: write(r, CORE, cells_of("See the watcher."))),
+    ("site", "data.batches: three has no docstring",
+     lambda r: append(r, "zhrlhf/data/batches.py", "def three():\n    return 3\n")),
     ("spelling", "101_errors.ipynb: recieve ==> receive", lambda r: write(r, CORE, cells_of("See what you recieve."))),
     ("outputs", "the path /mnt/me/run", lambda r: write(r, CORE, ERRORS, shown("saved in /mnt/me/run."))),
 ]

@@ -143,6 +143,7 @@ class ChatGLMBlock(GradientCheckpointingLayer):
 
 # %% ../../nbs/03_models/306_chatglm.ipynb #71d37a09
 class ChatGLMPreTrainedModel(PrefixModel):
+    "What all ChatGLM models share: the config, and what transformers needs to save and shard them."
     config: ChatGLMConfig
     startless_rows_are_context = False
     _no_split_modules = ["ChatGLMBlock"]

@@ -216,6 +216,7 @@ class GLMBlock(GradientCheckpointingLayer):
 
 # %% ../../nbs/03_models/304_glm.ipynb #313b7df6
 class GLMPreTrainedModel(PrefixModel):
+    "What all GLM models share: the config, and what transformers needs to save and shard them."
     config: GLMConfig
     base_model_prefix = "glm"
     _no_split_modules = ["GLMBlock"]

@@ -100,6 +100,7 @@ class PanguBlock(GradientCheckpointingLayer):
 
 # %% ../../nbs/03_models/303_pangu.ipynb #83c1bad5
 class PanguPreTrainedModel(NativeModel):
+    "What all Pangu models share: the config, and what transformers needs to save and shard them."
     config: PanguConfig
     _no_split_modules = ["PanguBlock"]
     _input_embed_layer = "wte"
