@@ -38,7 +38,7 @@ DIALECTS = ("script", "published")
 class CorporaSettings:
     """Raw Chinese corpora become records for SFT and reward models, text for pretraining, and a report.
 
-    With `download` as the first word: fetch what is public."""
+    With `list` or `download` as the first word: the published data sets, and what of them can be fetched."""
     raw: str = opt("", "folder that holds the raw corpora, in any of their layouts; archives are read in place")
     out: str = opt("", "folder to write; must be empty or new unless --resume")
     corpora: list[str] = opt([], "which corpora; default: all of the six that are found")
@@ -308,9 +308,9 @@ def prepare(settings: CorporaSettings) -> dict:
 def main(argv=None):
     "The command line of `corpora`."
     words = sys.argv[1:] if argv is None else list(argv)
-    if words[:1] == ["download"]:
-        from zhrlhf.corpus.fetch import main as download
-        return download(words[1:])
+    if words[:1] in (["list"], ["download"]):
+        from zhrlhf.corpus.download import main as published
+        return published(words)
     print(printable(table_of(prepare(parse(CorporaSettings, words)))))
 
 # %% ../nbs/09_corpora/901_corpora.ipynb #d16f1c0e

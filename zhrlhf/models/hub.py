@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['GPT_NO_DROPOUT', 'GLM_NO_DROPOUT', 'PUBLISHED', 'MODEL_PRESETS', 'TRAINED_SUFFIXES', 'DEFAULT_ENDPOINT', 'MIRROR',
            'DOWNLOAD_PATTERNS', 'WEIGHT_PATTERNS', 'STAGE_TITLES', 'Preset', 'PublishedModel', 'read_published',
-           'find_published', 'resolve_name', 'hub_endpoint', 'download_folder', 'published_lines', 'fetch', 'download',
-           'LocalHub', 'repository_info', 'hub_answer']
+           'find_published', 'resolve_name', 'hub_endpoint', 'download_folder', 'published_lines', 'fetch_hub_file',
+           'fetch', 'download', 'LocalHub', 'repository_info', 'hub_answer']
 
 # %% ../../nbs/03_models/310_hub.ipynb #c6a18f19
 import hashlib
@@ -22,6 +22,7 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from ..base.errors import DISK_TROUBLE, UserError
@@ -237,8 +238,11 @@ def _without_password(address):
     return re.sub(r"//[^/@]*@", "//", address)
 
 
-def _fetch_file(hub, stated, revision, folder, endpoint):
-    "Fetches one file into a hidden part, from where an earlier run stopped, and gives it its name when it is whole"
+def fetch_hub_file(hub: str, stated: Any, revision: str, folder: Path, endpoint: str, repo_type: str | None = None
+                   ) -> None:
+    """Fetches one file into a hidden part, from where an earlier run stopped, and gives it its name when it is whole.
+
+    `stated`: what the hub says about it (rfilename, size, blob_id, lfs); `repo_type`: "dataset" if it is no model's."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
@@ -247,7 +251,8 @@ def _fetch_file(hub, stated, revision, folder, endpoint):
     for old in set(folder.glob(f".{name}.*.part")) - {part}:  # of a repository that has changed since
         old.unlink()
     with part.open("ab") as file:
-        http_get(hf_hub_url(hub, name, revision=revision, endpoint=endpoint), file, resume_size=part.stat().st_size,
+        http_get(hf_hub_url(hub, name, repo_type=repo_type, revision=revision, endpoint=endpoint), file,
+                 resume_size=part.stat().st_size,
                  headers=build_hf_headers(token=False) | {"Accept-Encoding": "identity"}, expected_size=stated.size,
                  displayed_filename=name)
     if not _is_whole(part, stated):
@@ -276,7 +281,7 @@ def fetch(model: PublishedModel, folder: str | Path) -> Path:
         _check_own(folder, model.hub, missing)
         _check_disk(folder, missing)
         for stated in missing:
-            _fetch_file(model.hub, stated, info.sha or "main", folder, endpoint)
+            fetch_hub_file(model.hub, stated, info.sha or "main", folder, endpoint)
     except UserError:
         raise
     except Exception as error:  # no route, no such repository, a lost connection: each has its own class
