@@ -8,7 +8,7 @@ __all__ = ['MEMORY', 'MOST', 'OFFERED', 'NAMES', 'LEAKS', 'BANDS', 'RIVALS', 'WH
            'LENGTHS', 'NEGATIVES', 'database', 'write_parquet', 'nearly', 'meet', 'fold', 'cut', 'with_draws', 'pool',
            'write_pieces', 'staircase', 'ordered_pairs', 'figures_of', 'write_bucket']
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #b5d72c0f
+# %% ../../nbs/09_corpora/909_joining.ipynb #8c1533f5
 import errno
 import os
 import shutil
@@ -29,7 +29,7 @@ from .parts import Task
 from .rawfiles import Tally
 from .sources import SOURCES
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #981d4f9a
+# %% ../../nbs/09_corpora/909_joining.ipynb #fb8e3e37
 MEMORY = 128             # MB that DuckDB takes before it writes to the disk
 MOST, OFFERED = 256, 8   # answers of one record that are kept, and that other records may get as wrong ones
 NAMES = list(SOURCES)
@@ -71,7 +71,7 @@ def write_parquet(db, sql: str, path: Path) -> None:
     db.execute(f"COPY ({sql}) TO {_quoted(part)} (FORMAT parquet, COMPRESSION lz4_raw)")
     os.replace(part, path)
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #b45f03fd
+# %% ../../nbs/09_corpora/909_joining.ipynb #3d0f1c72
 LEAKS = """
     WITH claims AS (SELECT corpus, item, split, unnest(keys) AS key FROM rows),
         weak AS (SELECT DISTINCT corpus, item, split, key FROM claims WHERE split > 0),
@@ -80,7 +80,7 @@ LEAKS = """
     FROM weak JOIN strongest ON weak.key = strongest.key AND weak.split > strongest.split
     GROUP BY weak.corpus, item"""
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #298b41e2
+# %% ../../nbs/09_corpora/909_joining.ipynb #1c22e508
 BANDS = """
     WITH signed AS (SELECT DISTINCT unnest(bands) AS key, split, hash, item, corpus, signature FROM rows),
         shared AS (SELECT key FROM signed GROUP BY key HAVING count(*) > 1)
@@ -100,7 +100,7 @@ def nearly(rows: Iterable[tuple], alike: float = ALIKE) -> Iterator[tuple]:
             elif len(kept) < RIVALS:
                 kept.append((order, split, signed))
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #d0bd6eb6
+# %% ../../nbs/09_corpora/909_joining.ipynb #05c7ce07
 WHY = [f"also in {name}" for name in SPLITS] + [f"nearly the same as a row of {name}" for name in SPLITS]
 NO_CUTS = "SELECT 0::UTINYINT AS corpus, 0::UBIGINT AS cut WHERE false"
 
@@ -118,7 +118,7 @@ def meet(task: Task) -> None:
                       task.work / "gone.parquet")
         write_parquet(db, NO_CUTS, task.work / "cuts.parquet")
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #d99a008f
+# %% ../../nbs/09_corpora/909_joining.ipynb #8fcf00de
 FOUND = """
     SELECT rows.*, CASE WHEN hash > cut THEN 'beyond --max-rows' ELSE reason END AS reason
     FROM rows LEFT JOIN gone USING (corpus, item) LEFT JOIN cuts USING (corpus) WHERE hash BETWEEN {2} AND {3}"""
@@ -127,7 +127,7 @@ PLACES = """
         PARTITION BY hash, corpus, split, answers ORDER BY name, line) AS copy
     FROM found WHERE reason IS NULL AND n = 0"""
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #536ad57e
+# %% ../../nbs/09_corpora/909_joining.ipynb #cd59fd07
 QUESTIONS = """
     SELECT corpus, hash, split, name, line, prompt, asked, prefix, asked_keys, nodes, topic
     FROM found WHERE reason IS NULL AND n = 0 QUALIFY 1 = row_number() OVER (
@@ -145,7 +145,7 @@ REPLIES = """
     SELECT *, max(score) FILTER (nothing IS NULL AND rank <= {0}) OVER (PARTITION BY hash, corpus, split) AS best
     FROM ranked"""
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #b8f22153
+# %% ../../nbs/09_corpora/909_joining.ipynb #8ce0487d
 UNITS = """
     FROM (SELECT hash, corpus, split, any_value(best) IS NULL AS empty, max(rank) AS most,
             max(nothing) FILTER (rank = 1) AS nothing FROM replies GROUP BY hash, corpus, split)
@@ -158,7 +158,7 @@ MADE = """
         JOIN (SELECT hash, corpus, split, copies FROM units) USING (hash, corpus, split)
     WHERE rank <= {0} AND (nothing IS NULL AND best IS NOT NULL OR score < best)"""
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #0c57786d
+# %% ../../nbs/09_corpora/909_joining.ipynb #cb68f283
 COUNTS = """
     WITH counted AS (
         SELECT corpus, 'dropped' AS kind, reason, name, line FROM found WHERE n = 0 AND reason IS NOT NULL
@@ -172,7 +172,7 @@ COUNTS = """
             WHERE rank <= {0} AND nothing IS NOT NULL AND score >= best)
     SELECT corpus, kind, if(kind = 'kept', '', reason), count(*), min((name, line), 3) FROM counted GROUP BY ALL"""
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #e77b48fd
+# %% ../../nbs/09_corpora/909_joining.ipynb #9a036bf8
 def fold(task: Task) -> dict:
     "A bucket of rows becomes the answers of its records, in `made`; returns {corpus: counts}."
     size, tallies = 64 - task.bits, {}
@@ -191,7 +191,7 @@ def fold(task: Task) -> dict:
         write_parquet(db, MADE.format(*values), task.work / "made" / f"{task.number:06}.parquet")
     return {name: asdict(tally) for name, tally in tallies.items()}
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #c885b9a9
+# %% ../../nbs/09_corpora/909_joining.ipynb #f38d63dd
 CUTS = """
     SELECT corpus, max(hash) AS cut FROM (
         SELECT corpus, hash FROM made WHERE rank = 1
@@ -204,7 +204,7 @@ def cut(task: Task) -> None:
     with database(task.work, made="made/*.parquet") as db:
         write_parquet(db, CUTS.format(task.settings.max_rows), task.work / "cuts.parquet")
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #2c0af059
+# %% ../../nbs/09_corpora/909_joining.ipynb #147b8902
 _WHERE = """if(depth IS NULL, topic, nodes[depth + 1]) AS near,
         if(depth IS NULL, length(text)::UBIGINT, coalesce(nodes[depth + 2], key)) AS branch"""
 POOL = f"""
@@ -217,7 +217,7 @@ POOL = f"""
         count(*) OVER (PARTITION BY near, branch) AS size, count(*) OVER (PARTITION BY near) AS total
     FROM offers"""
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #dcbc9d01
+# %% ../../nbs/09_corpora/909_joining.ipynb #9a0b2533
 def with_draws(db, settings) -> None:
     "The table `draws`: the wrong answers that records of each corpus get; depth null: nearest in length of a topic."
     rows = [(n, kind, f"{score:g}", score, wanted, depth) for n, source in enumerate(SOURCES.values())
@@ -233,7 +233,7 @@ def pool(task: Task) -> None:
         with_draws(db, task.settings)
         write_parquet(db, POOL, task.work / "pool.parquet")
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #1f50e3b4
+# %% ../../nbs/09_corpora/909_joining.ipynb #97eb932a
 TRIES = f"""
     WITH units AS (
         SELECT hash, corpus, split, list(key) || any_value(asked_keys) AS taken, min(score) AS low
@@ -265,7 +265,7 @@ DRAWN = """
     SELECT d.hash, d.corpus, d.split, d.kind, d.turn, d.score, text
     FROM drawn d JOIN made m ON d.home = m.hash AND d.place = m.rank AND d.corpus = m.corpus AND d.split = m.split"""
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #c7847d1e
+# %% ../../nbs/09_corpora/909_joining.ipynb #a7ec1b87
 PIECES = f"""
     SELECT corpus, split, piece FROM (
         SELECT corpus, hash, split, copies, 0 AS part, 0 AS low, rank, if(rank = 1, '{{"prompt": ' || to_json(prompt)
@@ -293,7 +293,7 @@ def write_pieces(batches: Iterable, folder: Path, start: str, columns: dict, end
                 with open(folder / f"{start}.{names[value]}.{ending}", "ab") as file:
                     file.write("".join(pieces.to_pylist()).encode())
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #bd3fa9b7
+# %% ../../nbs/09_corpora/909_joining.ipynb #c0b4b010
 def staircase(scores: list[float]) -> list[tuple[int, int]]:
     """The (chosen, rejected) indices of the older preference pairs, from scores that fall: each answer is rejected for
     the last one that was strictly better than its successor."""
@@ -308,7 +308,7 @@ def ordered_pairs(scores: list[float]) -> int:
     "How many pairs of answers have different scores."
     return (len(scores)**2 - sum(n * n for n in Counter(scores).values())) // 2
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #93771f10
+# %% ../../nbs/09_corpora/909_joining.ipynb #bdc14fd8
 SCORES = """
     SELECT corpus, split, scores, own, blank, sum(copies) FROM (
         SELECT hash, corpus, split, list(score ORDER BY score DESC) AS scores, max(copies) AS copies,
@@ -326,7 +326,7 @@ NEGATIVES = """
     FROM (SELECT corpus, hash, split, kind, name, wanted FROM mine JOIN draws USING (corpus) WHERE rank = 1)
     LEFT JOIN drawn USING (corpus, hash, split, kind) GROUP BY corpus, name"""
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #173afec7
+# %% ../../nbs/09_corpora/909_joining.ipynb #43d6e1ee
 def figures_of(db) -> list:
     "Rows [corpus, group, kind, number] for the report."
     found = Counter()

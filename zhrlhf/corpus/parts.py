@@ -6,7 +6,7 @@
 __all__ = ['HASH', 'WORD', 'SCHEMA', 'NUMBERS', 'TALK', 'crew', 'Task', 'once', 'out_of_bounds', 'sifted', 'says_nothing',
            'nodes_of', 'hashed_score', 'rows_of', 'batched', 'parse_part']
 
-# %% ../../nbs/09_corpora/906_parts.ipynb #8bbbdb98
+# %% ../../nbs/09_corpora/906_parts.ipynb #c324a7b0
 import os
 import signal
 import threading
@@ -33,7 +33,7 @@ from .rawfiles import Tally
 from .rawtext import CHUNK
 from .sources import SOURCES, Item, prefix_of, prompt_of
 
-# %% ../../nbs/09_corpora/906_parts.ipynb #92b66123
+# %% ../../nbs/09_corpora/906_parts.ipynb #600caae8
 def _begin(rope):
     "What a worker does first: it ignores Ctrl-C, and ends when the parent lets go of the other end of the `rope`."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -56,7 +56,7 @@ def _guarded(function, task):
         raise UserError(f"{getattr(task, 'name', task)}: {type(error).__name__}: {error} ({place}); this "
                         f"is a fault of the program and not of the data, please report it") from None
 
-# %% ../../nbs/09_corpora/906_parts.ipynb #8658a535
+# %% ../../nbs/09_corpora/906_parts.ipynb #6d272a37
 def _each(pool, ahead, function, tasks):
     "Yields the results in the order of the tasks; at most `ahead` tasks are on their way."
     waiting = deque()
@@ -71,7 +71,7 @@ def _each(pool, ahead, function, tasks):
         raise UserError("a worker process was ended from outside, most likely because memory ran out; give fewer "
                         "--workers and add --resume") from None
 
-# %% ../../nbs/09_corpora/906_parts.ipynb #dd83d13b
+# %% ../../nbs/09_corpora/906_parts.ipynb #9ef83942
 @contextmanager
 def crew(workers: int) -> Iterator[Callable]:
     """Yields `each(function, tasks)`, a generator of results in the order of the tasks; up to one worker, all is done
@@ -90,7 +90,7 @@ def crew(workers: int) -> Iterator[Callable]:
         pool.shutdown(cancel_futures=True)
         rope.close()
 
-# %% ../../nbs/09_corpora/906_parts.ipynb #9e832fe6
+# %% ../../nbs/09_corpora/906_parts.ipynb #3e9c26a5
 class Task(NamedTuple):
     "What a worker is given: where it works, and some chunks of a corpus or the number of a bucket."
     name: str                    # for complaints
@@ -109,7 +109,7 @@ def once(stage: str, function: Callable, task: Task):
         write_json(done, function(task))
     return read_json(done)
 
-# %% ../../nbs/09_corpora/906_parts.ipynb #6bcb0d4b
+# %% ../../nbs/09_corpora/906_parts.ipynb #e64515a0
 def out_of_bounds(text: str, short: int, long: int) -> str | None:
     "What is wrong with the length of a text, or None; 0 is no upper bound."
     return f"under {short} characters" if len(text) < short else f"over {long} characters" if 0 < long < len(
@@ -127,7 +127,7 @@ def sifted(item: Item, settings, tally: Tally) -> Item | None:
         tally.note(f"one of several answers {reason}", item.where)
     return item._replace(answers=tuple(answer for answer, reason in zip(item.answers, reasons) if not reason))
 
-# %% ../../nbs/09_corpora/906_parts.ipynb #596eb8b8
+# %% ../../nbs/09_corpora/906_parts.ipynb #26865deb
 HASH, WORD = pa.uint64(), pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema([
     # of the row: corpus and split as numbers, hash of its prompt, its identity, its place, its set of answers
@@ -143,7 +143,7 @@ SCHEMA = pa.schema([
 _WORDS = [field.name for field in SCHEMA if field.type == WORD]
 _NO_PROMPT = (None,) * (len(SCHEMA) - SCHEMA.get_field_index("prompt"))
 
-# %% ../../nbs/09_corpora/906_parts.ipynb #82894c96
+# %% ../../nbs/09_corpora/906_parts.ipynb #eedd6fa8
 NUMBERS = {name: n for n, name in enumerate(SOURCES)}
 _ODD = digest("", "identity") | 1
 TALK = {"weibo", "zhidao", "baike"}  # corpora of people talking, where stock phrases say nothing
@@ -165,7 +165,7 @@ def hashed_score(score: float) -> int:
     "An odd number for a score."
     return digest(str(score), "score") | 1
 
-# %% ../../nbs/09_corpora/906_parts.ipynb #5582fef5
+# %% ../../nbs/09_corpora/906_parts.ipynb #451e2608
 def _beside_prompt(item, settings, split, marks):
     "The columns of an item's prompt; `marks` are the hashes of keys."
     texts = [text for _, text in item.segments]
@@ -195,7 +195,7 @@ def rows_of(item: Item, settings) -> Iterator[tuple]:
                says_nothing(text, item) if settings.drop_low_information else None,
                *(_NO_PROMPT if n else _beside_prompt(item, settings, split, marks)))
 
-# %% ../../nbs/09_corpora/906_parts.ipynb #593a8422
+# %% ../../nbs/09_corpora/906_parts.ipynb #9be3b456
 def batched(corpus: str, jobs: list, tally: Tally) -> Iterator[tuple]:
     "Yields tuples of chunks, about CHUNK bytes together."
     waiting, size = [], 0
@@ -208,7 +208,7 @@ def batched(corpus: str, jobs: list, tally: Tally) -> Iterator[tuple]:
     if waiting:
         yield tuple(waiting)
 
-# %% ../../nbs/09_corpora/906_parts.ipynb #03d636e6
+# %% ../../nbs/09_corpora/906_parts.ipynb #747acd6d
 def parse_part(task: Task) -> list:
     "Chunks become the part `task.number`; returns (corpus, counts)."
     tally, rows = Tally(), []
