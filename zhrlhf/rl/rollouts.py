@@ -110,6 +110,7 @@ def select_rows(batch: dict, rows: torch.Tensor) -> dict:
     return part | {"label_places": label_places(part), "weight": float(sum(part["lengths"]))}
 
 
+# %% ../../nbs/05_rlhf/505_rollouts.ipynb #b94d7c02
 def response_texts(tokenizer, batch: dict) -> list[list[str]]:
     """For each row the texts of its response tokens, without eos; joined they are the answer, with special tokens
     written out.
