@@ -97,7 +97,7 @@ def items(rows, make, tally):
         except Bad as bad:
             tally.drop(str(bad), where)
             continue
-        if "\n" in "".join([text for _, text in item.segments] + [text for text, _ in item.answers]):
+        if any("\n" in text for _, text in item.segments) or any("\n" in text for text, _ in item.answers):
             found.add("line breaks kept")
         for kind in found:
             tally.note(kind, where)
