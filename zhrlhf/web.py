@@ -6,7 +6,7 @@
 __all__ = ['MOST_CHARACTERS', 'PASSWORD_VARIABLE', 'TITLE', 'CSP', 'EXPLAINED', 'EXAMPLES', 'SidePage', 'is_loopback',
            'page_password', 'need_gradio', 'build_page', 'make_app', 'open_socket', 'page_address', 'serve_page']
 
-# %% ../nbs/05_rlhf/526_web.ipynb #7738936f
+# %% ../nbs/05_rlhf/526_web.ipynb #b29bb0a2
 import getpass
 import hmac
 import importlib.util
@@ -23,7 +23,7 @@ from .data.records import Record
 from .models.sampling import SAMPLING_PRESETS, Sampling
 from .rl.side_by_side import CARD_STYLE, Writer, answer_side_by_side, cards, safe_text
 
-# %% ../nbs/05_rlhf/526_web.ipynb #c614b359
+# %% ../nbs/05_rlhf/526_web.ipynb #aaaa6e4f
 MOST_CHARACTERS = 2000  # of a visitor's line; more is refused before a tokenizer sees it
 
 
@@ -60,9 +60,10 @@ class SidePage:
                                              self.judge, upper):
                 yield cards(shown, note)
         except UserError as error:
-            yield cards([], f"问不了 cannot be asked: {error}")
+            what = str(error).removeprefix("record 1: ").split("; ")[0]  # the rest names options, which a visitor has not
+            yield cards([], f"问不了 cannot be asked: {what}")
 
-# %% ../nbs/05_rlhf/526_web.ipynb #485fced0
+# %% ../nbs/05_rlhf/526_web.ipynb #502e28bb
 PASSWORD_VARIABLE = "ZHRLHF_PASSWORD"
 
 
@@ -95,7 +96,7 @@ def need_gradio() -> None:
     if importlib.util.find_spec("gradio") is None:
         raise UserError("--web needs Gradio; install it with: pip install 'zhrlhf[web]'")
 
-# %% ../nbs/05_rlhf/526_web.ipynb #1b7f9895
+# %% ../nbs/05_rlhf/526_web.ipynb #6ef11445
 TITLE = "zhrlhf: 对对联 couplets"
 CSP = ("default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
        "img-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'self'")
@@ -135,7 +136,7 @@ def build_page(page: SidePage) -> Any:
         stop.click(None, cancels=[run], api_visibility="private")
     return blocks.queue(max_size=16)
 
-# %% ../nbs/05_rlhf/526_web.ipynb #f240fcea
+# %% ../nbs/05_rlhf/526_web.ipynb #506c53d2
 def make_app(page: SidePage, host: str, password: str = "") -> Any:
     "The web application: the page, its password, and headers that keep the browser on this server."
     blocks = build_page(page)
@@ -162,7 +163,7 @@ def make_app(page: SidePage, host: str, password: str = "") -> Any:
         font_mono=["ui-monospace", "monospace"]), css=CARD_STYLE, footer_links=[], run_history=False, max_file_size=1, show_error=False, ssr_mode=False, enable_monitoring=False, pwa=False,
         mcp_server=False)
 
-# %% ../nbs/05_rlhf/526_web.ipynb #9d127fa6
+# %% ../nbs/05_rlhf/526_web.ipynb #3cd2f525
 def open_socket(host: str, port: int) -> socket.socket:
     "A socket that listens at host and port (0: any free port); `UserError` if it cannot be had."
     if not 0 <= port < 2**16:

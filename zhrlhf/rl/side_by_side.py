@@ -7,7 +7,7 @@ __all__ = ['RULES_SHOWN', 'CARD_STYLE', 'Writer', 'answer_ids', 'grow_together',
            'TokenMark', 'SideAnswer', 'rules_kept', 'judge_scores', 'token_marks', 'answer_side_by_side', 'safe_text',
            'token_box', 'card', 'cards', 'cards_shown']
 
-# %% ../../nbs/05_rlhf/525_side_by_side.ipynb #2597c3f9
+# %% ../../nbs/05_rlhf/525_side_by_side.ipynb #8ab2f2b0
 import html
 import math
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ from ..models.heads import label_logits, last_scores, score_shift
 from ..models.sampling import Sampling, answer_text, decode_steps, end_ids
 from .rollouts import assemble, response_texts
 
-# %% ../../nbs/05_rlhf/525_side_by_side.ipynb #399bc387
+# %% ../../nbs/05_rlhf/525_side_by_side.ipynb #2d45ffa5
 @dataclass(frozen=True)
 class Writer:
     "A model in eval mode that answers, or judges, beside others."
@@ -69,7 +69,7 @@ def grow_together(writers: Sequence[Writer], record: Record, sampling: Sampling,
             ids += [] if one is None else [one]
         yield [list(ids) for ids in answers]
 
-# %% ../../nbs/05_rlhf/525_side_by_side.ipynb #dae0d542
+# %% ../../nbs/05_rlhf/525_side_by_side.ipynb #323ab718
 @torch.no_grad()
 def next_logprobs(reader: Writer, prompt: Example, answers: Sequence[Sequence[int]]) -> list[torch.Tensor]:
     """For each answer to one prompt the log-probabilities [R, V] of every next token along it; one batch for all
@@ -97,7 +97,7 @@ def reads_alike(a: Writer, b: Writer, record: Record, sampling: Sampling) -> boo
     return (a.model is b.model or a.tokenizer.get_vocab() == b.tokenizer.get_vocab()
             and a.prompt(record, sampling).input_ids == b.prompt(record, sampling).input_ids)
 
-# %% ../../nbs/05_rlhf/525_side_by_side.ipynb #12481ac8
+# %% ../../nbs/05_rlhf/525_side_by_side.ipynb #79122841
 class TokenMark(NamedTuple):
     "One token of an answer: its text, log-probability and KL in nats; no KL without a reference that reads its tokens."
     text: str
@@ -126,7 +126,7 @@ def rules_kept(upper: str, lower: str) -> dict[str, bool | None]:
     found = couplets.check(upper, lower)
     return found | {"all_five": couplets.all_of(found.values())}
 
-# %% ../../nbs/05_rlhf/525_side_by_side.ipynb #01b5010d
+# %% ../../nbs/05_rlhf/525_side_by_side.ipynb #186c0ce0
 @torch.no_grad()
 def judge_scores(judge: Writer, record: Record, texts: Sequence[str], max_length: int = 512) -> list[float | None]:
     "The reward model's normalised score of each answer to one record, in one batch; None for one that it cannot read."
@@ -154,7 +154,7 @@ def token_marks(writer: Writer, prompt: Example, ids: Sequence[int], ref_logp: t
     texts = response_texts(writer.tokenizer, batch)[0] + [end] * ended
     return tuple(map(TokenMark, texts, chosen, kl))
 
-# %% ../../nbs/05_rlhf/525_side_by_side.ipynb #25f42f0b
+# %% ../../nbs/05_rlhf/525_side_by_side.ipynb #7059f743
 def answer_side_by_side(writers: Sequence[Writer], record: Record, sampling: Sampling, seed: int = 0,
                         reference: Writer | None = None, judge: Writer | None = None, upper: str | None = None
                         ) -> Iterator[list[SideAnswer]]:
@@ -173,7 +173,7 @@ def answer_side_by_side(writers: Sequence[Writer], record: Record, sampling: Sam
                       None if upper is None else rules_kept(upper, text))
            for n, (w, ids, text) in enumerate(zip(writers, answers, texts))]
 
-# %% ../../nbs/05_rlhf/525_side_by_side.ipynb #8b7c933f
+# %% ../../nbs/05_rlhf/525_side_by_side.ipynb #832bab11
 RULES_SHOWN = {"same_length": "字数相同 same length", "no_shared": "不用上联字 none of upper",
                "no_repeat": "不重字 none twice", "tones_opposed": "平仄相对 tones opposed",
                "level_end": "平声收尾 level end"}
@@ -193,7 +193,7 @@ def safe_text(text: str) -> str:
 
 
 def _number(value, form=".2f"):
-    return "–" if value is None else f"{value:{form}}".replace("-", "−")
+    return "–" if value is None else f"{value:z{form}}".replace("-", "−")  # z: no minus before zero
 
 
 def token_box(mark: TokenMark) -> str:
@@ -202,7 +202,7 @@ def token_box(mark: TokenMark) -> str:
     return (f'<span class="token" style="background:rgba(240,120,20,{depth:.2f})"><b>{safe_text(mark.text) or "·"}</b>'
             f"{_number(mark.logp, '.1f')}<br>{_number(mark.kl)}</span>")
 
-# %% ../../nbs/05_rlhf/525_side_by_side.ipynb #bf9c9650
+# %% ../../nbs/05_rlhf/525_side_by_side.ipynb #83801cbd
 def card(answer: SideAnswer) -> str:
     "One answer as HTML: text, tokens, reward, totals and rules, as far as they are known."
     parts = [f"<h3>{safe_text(answer.name)}</h3>", f'<p class="text">{safe_text(answer.text)}</p>']
