@@ -40,6 +40,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -313,7 +314,7 @@ TO_SHIP = {"pretrain": ("couplets-base", "pretrained on poems"), "sft": ("couple
 
 def checkout_commit() -> str | None:
     "The commit of the checkout that this module lies in; None where there is none."
-    found = subprocess.run(["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=10", "HEAD"],
+    found = subprocess.run(["git", "-C", str(files("zhrlhf")), "rev-parse", "--short=10", "HEAD"],
                            capture_output=True, text=True)
     return found.stdout.strip() or None
 

@@ -60,7 +60,7 @@ class SidePage:
                                              self.judge, upper):
                 yield cards(shown, note)
         except UserError as error:
-            what = str(error).removeprefix("record 1: ").split("; ")[0]  # the rest names options, which a visitor has not
+            what = str(error).removeprefix("record 1: ").split("; ")[0]  # the rest names options of the command
             yield cards([], f"问不了 cannot be asked: {what}")
 
 # %% ../nbs/05_rlhf/526_web.ipynb #502e28bb
@@ -101,7 +101,8 @@ TITLE = "zhrlhf: 对对联 couplets"
 CSP = ("default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
        "img-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'self'")
 EXPLAINED = """底色：写它的模型对这个词元有多大把握（越橙越没把握）；上面的数是 log π，下面的数是 KL（相对 {reference}），单位 nat。
-The colour says how sure the model was of a token (orange: not sure); below it stand log π and the KL to {reference}, in nats."""
+The colour says how sure the model was of a token (orange: not sure); below it stand log π and the KL to {reference},
+in nats."""
 EXAMPLES = ("白日依山尽", "春风得意马蹄疾", "两个黄鹂鸣翠柳")
 
 
@@ -159,8 +160,9 @@ def make_app(page: SidePage, host: str, password: str = "") -> Any:
     fonts = ["system-ui", "-apple-system", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif"]
     return gr.mount_gradio_app(
         app, blocks, path="/", server_name=host, auth=auth,
-        auth_message="任意用户名，加上密码 · any user name, and the password", theme=gr.themes.Default(font=fonts,
-        font_mono=["ui-monospace", "monospace"]), css=CARD_STYLE, footer_links=[], run_history=False, max_file_size=1, show_error=False, ssr_mode=False, enable_monitoring=False, pwa=False,
+        auth_message="任意用户名，加上密码 · any user name, and the password",
+        theme=gr.themes.Default(font=fonts, font_mono=["ui-monospace", "monospace"]), css=CARD_STYLE, footer_links=[],
+        run_history=False, max_file_size=1, show_error=False, ssr_mode=False, enable_monitoring=False, pwa=False,
         mcp_server=False)
 
 # %% ../nbs/05_rlhf/526_web.ipynb #3cd2f525

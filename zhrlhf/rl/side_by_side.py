@@ -179,7 +179,8 @@ RULES_SHOWN = {"same_length": "字数相同 same length", "no_shared": "不用�
                "level_end": "平声收尾 level end"}
 CARD_STYLE = """.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(15rem,100%),1fr));gap:.8rem;
 overflow-wrap:anywhere} .card{border:1px solid #8888;border-radius:.5rem;padding:.6rem .8rem;min-width:0}
-.card h3{margin:0 0 .3rem;font-size:1rem} .card .text{font-size:1.4rem;line-height:1.5;white-space:pre-wrap;margin:.2rem 0}
+.card h3{margin:0 0 .3rem;font-size:1rem}
+.card .text{font-size:1.4rem;line-height:1.5;white-space:pre-wrap;margin:.2rem 0}
 .card .tokens{display:flex;flex-wrap:wrap;gap:2px;margin:.5rem 0} .card .token{text-align:center;border-radius:3px;
 padding:1px 3px;min-width:2.3rem;font-size:.72rem;line-height:1.25;font-variant-numeric:tabular-nums}
 .card .token b{display:block;font-size:1.1rem;font-weight:400;white-space:pre-wrap} .card .rule{display:inline-block;
