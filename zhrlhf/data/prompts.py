@@ -13,6 +13,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from transformers import PreTrainedTokenizerFast
+
 from ..base.errors import UserError
 from .batches import Example
 from .chat_text import has_chat_template, template_of, turn_end_id
@@ -87,14 +89,29 @@ def encode(tokenizer, texts: Sequence[str], marks: Sequence[str] = ()) -> list[l
     texts = [tokenizer.row_text(text) for text in texts] if hasattr(tokenizer, "row_text") else list(texts)
     if not texts:
         return []
-    rows = []
-    for at in range(0, len(texts), 1000):  # the library keeps much more than the ids of a call
-        rows += tokenizer(texts[at:at + 1000], add_special_tokens=False, verbose=False).input_ids
+    rows = _ids_of(tokenizer, texts)
     if not getattr(tokenizer, "parses_special_text", False):
         special, split = _pattern(special_texts(tokenizer)), _pattern(marks)
         for n in (n for n, text in enumerate(texts) if special.search(text)):
             rows[n] = [i for k, part in enumerate(split.split(texts[n])) if part
                        for i in ([tokenizer.convert_tokens_to_ids(part)] if k % 2 else _characters(tokenizer, part))]
+    return rows
+
+
+def _ids_of(tokenizer, texts):
+    "Ids of texts; where the library's call is not overridden, its Rust part gives them without offsets and masks."
+    calls = [getattr(type(tokenizer), name, None) for name in ("__call__", "_encode_plus")]
+    rust = tokenizer.backend_tokenizer if calls == [
+        PreTrainedTokenizerFast.__call__, PreTrainedTokenizerFast._encode_plus] else None
+    if rust:  # as the library's call does: neither the tokenizer's file nor an earlier call may cut or pad these rows
+        rust.no_truncation()
+        rust.no_padding()
+        rust.encode_special_tokens = tokenizer.split_special_tokens
+    rows = []
+    for at in range(0, len(texts), 1000):  # the library keeps much more than the ids of a call
+        some = texts[at:at + 1000]
+        rows += [row.ids for row in rust.encode_batch_fast(some, add_special_tokens=False)] if rust else tokenizer(
+            some, add_special_tokens=False, verbose=False).input_ids
     return rows
 
 
