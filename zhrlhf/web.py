@@ -49,7 +49,7 @@ class SidePage:
 
     def answer(self, text: str, asked: int = 0) -> Iterator[str]:
         "Yields the answers to the `asked`-th line of a visitor as HTML; a line that cannot be asked becomes a note."
-        text = " ".join(text.split())
+        text = " ".join(text.split()) if self.couplets else text.strip()  # a question may have several lines
         if not text:
             yield cards([], "先写一句再按回车。Write a line first.")
             return
