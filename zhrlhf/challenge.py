@@ -83,7 +83,7 @@ def timed_entry(words: Sequence[str], log: str | Path) -> dict:
 
 # %% ../nbs/08_scale/830_challenge.ipynb #44902cc4
 RECIPES = Path(str(files("zhrlhf"))) / "assets" / "challenge"
-FASTEST = RECIPES / "first.yaml"
+FASTEST = RECIPES / "second.yaml"
 KNOWN_STAGES = ("select", "pretrain", "sft", "ppo", "grpo", "dpo", "sharpen")
 
 

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['DIRT', 'ENTITY', 'PICTURE', 'MENDS', 'BLANK_LINES', 'BLANKS', 'NUMBER', 'UNITS', 'SPLITS', 'PHRASES', 'REPEATED',
            'MISSING', 'FORMS', 'ASIDE', 'PLACES', 'BANDS', 'SHORTEST', 'ALIKE', 'clean_text', 'one_blank_line',
-           'squeezed', 'number', 'plain', 'key', 'digest', 'share', 'split_of', 'low_information', 'incomplete',
-           'verse_form', 'signature', 'bands', 'likeness']
+           'squeezed', 'number', 'plain', 'key', 'hashes', 'digest', 'split_numbers', 'split_of', 'low_information',
+           'incomplete', 'verse_form', 'signature', 'bands', 'likeness']
 
 # %% ../../nbs/09_corpora/905_cleaning.ipynb #54e53ae5
 import html
@@ -148,28 +148,35 @@ def _hasher(purpose, seed):
     return blake2b(digest_size=8, key=str(seed).encode(), person=purpose.encode())
 
 
+def hashes(texts, purpose, seed=0):
+    """64 bits of each text, uint64 [texts]: they depend on it, the purpose (up to 16 ASCII letters) and the seed, and
+    on nothing else."""
+    start, found = _hasher(purpose, seed), []
+    for text in texts:
+        hashed = start.copy()
+        hashed.update(text.encode("utf-8", "surrogatepass"))  # half a surrogate pair may be there
+        found.append(hashed.digest())
+    return np.frombuffer(b"".join(found), ">u8").astype(np.uint64)
+
+
 def digest(text, purpose, seed=0):
-    "64 bits that depend on the text, the purpose (up to 16 ASCII letters) and the seed, and on nothing else."
-    hashed = _hasher(purpose, seed).copy()
-    try:
-        hashed.update(text.encode())
-    except UnicodeEncodeError:  # half a surrogate pair
-        hashed.update(text.encode("utf-8", "surrogatepass"))
-    return int.from_bytes(hashed.digest(), "big")
-
-
-def share(text, purpose, seed=0):
-    "The same as a number from 0 to 1, below 1."
-    return (digest(text, purpose, seed) >> 11) / 2**53
+    "The same of one text, a whole number."
+    return int(hashes([text], purpose, seed)[0])
 
 # %% ../../nbs/09_corpora/905_cleaning.ipynb #a394b93e
 SPLITS = ("train", "dev", "test")
 
 
+def split_numbers(keys, seed=0, dev=0.01, test=0.01):
+    """Places in SPLITS, uint8 [keys]: decided by the `key` of a text and the seed alone, so that no other row, file or
+    process has a say."""
+    place = (hashes(keys, "split", seed) >> np.uint64(11)) / 2**53  # from 0 to 1, below 1
+    return np.select([place < dev, place >= 1 - test], [1, 2], 0).astype(np.uint8)
+
+
 def split_of(text, seed=0, dev=0.01, test=0.01):
-    "train, dev or test: decided by `key(text)` and the seed alone, so that no other row, file or process has a say."
-    place = share(key(text), "split", seed)
-    return "dev" if place < dev else "test" if place >= 1 - test else "train"
+    "train, dev or test, for one text."
+    return SPLITS[split_numbers([key(text)], seed, dev, test)[0]]
 
 # %% ../../nbs/09_corpora/905_cleaning.ipynb #4cccc8d4
 PHRASES = frozenset(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HASH', 'WORD', 'SCHEMA', 'NUMBERS', 'TALK', 'crew', 'Task', 'once', 'out_of_bounds', 'sifted', 'says_nothing',
-           'nodes_of', 'hashed_score', 'rows_of', 'batched', 'parse_part']
+           'nodes_of', 'hashed_score', 'part_table', 'batched', 'parse_part']
 
 # %% ../../nbs/09_corpora/906_parts.ipynb #c324a7b0
 import os
@@ -17,8 +17,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
+from itertools import chain
 from multiprocessing import connection, get_context
-from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from ..base.errors import DISK_TROUBLE, UserError
 from ..base.files import atomic_file, read_json, write_json
-from .cleaning import SPLITS, bands, digest, key, low_information, plain, signature, split_of
+from .cleaning import bands, digest, hashes, key, low_information, plain, signature, split_numbers
 from .rawfiles import Tally
 from .rawtext import CHUNK
 from .sources import SOURCES, Item, prefix_of, prompt_of
@@ -97,6 +97,7 @@ class Task(NamedTuple):
     settings: object             # CorporaSettings
     work: Path                   # the folder of working files
     bits: int                    # so many first bits of a prompt's hash are the number of its bucket
+    memory: int = 128            # MB that DuckDB takes before it writes to the disk
     number: int = 0              # of the part or the bucket
     corpus: str = ""
     chunks: tuple = ()           # as they are read
@@ -118,6 +119,8 @@ def out_of_bounds(text: str, short: int, long: int) -> str | None:
 
 def sifted(item: Item, settings, tally: Tally) -> Item | None:
     "The item with the answers that fit; None, with its reason counted, if nothing is left."
+    if not (settings.min_prompt or settings.max_prompt or settings.min_answer or settings.max_answer):
+        return item
     wrong = out_of_bounds("".join(text for _, text in item.segments), settings.min_prompt, settings.max_prompt)
     reasons = [out_of_bounds(text, settings.min_answer, settings.max_answer) for text, _ in item.answers]
     if wrong or all(reasons):
@@ -141,17 +144,18 @@ SCHEMA = pa.schema([
     ("size", pa.int32()), ("keys", pa.list_(HASH)), ("asked_keys", pa.list_(HASH)), ("nodes", pa.list_(HASH)),
     ("topic", HASH), ("bands", pa.list_(HASH)), ("signature", pa.binary())])
 _WORDS = [field.name for field in SCHEMA if field.type == WORD]
-_NO_PROMPT = (None,) * (len(SCHEMA) - SCHEMA.get_field_index("prompt"))
 
 # %% ../../nbs/09_corpora/906_parts.ipynb #eedd6fa8
 NUMBERS = {name: n for n, name in enumerate(SOURCES)}
-_ODD = digest("", "identity") | 1
+_ODD = np.uint64(digest("", "identity") | 1)
 TALK = {"weibo", "zhidao", "baike"}  # corpora of people talking, where stock phrases say nothing
 
 
 def says_nothing(answer: str, item: Item) -> str | None:
     "Why an answer to an item says nothing, or None."
-    return next(filter(None, (low_information(answer, asked, item.corpus in TALK) for _, asked in item.segments)), None)
+    for _, asked in item.segments:
+        if reason := low_information(answer, asked, item.corpus in TALK):
+            return reason
 
 
 @lru_cache(1 << 12)
@@ -166,34 +170,68 @@ def hashed_score(score: float) -> int:
     return digest(str(score), "score") | 1
 
 # %% ../../nbs/09_corpora/906_parts.ipynb #451e2608
-def _beside_prompt(item, settings, split, marks):
-    "The columns of an item's prompt; `marks` are the hashes of keys."
+def _keys_of(item, settings):
+    "(texts of the prompt, their keys, the keys it guards, the keys of its answers, why these say nothing) of an item."
     texts = [text for _, text in item.segments]
-    near = settings.drop_near_duplicates and signature("\n".join([*texts, item.answers[0][0]]))
-    topic = nodes_of(f"{item.corpus} topic", split, (item.topic,) if item.topic else item.path)[-1]
-    return (prompt_of(item, settings.dialect), "\n".join(texts), prefix_of(item, settings.dialect),
-            sum(text.count("\n") for text in texts), sum(map(len, texts)), list({marks[text] for text in item.keys}),
-            [marks[text] for text in texts], nodes_of(item.corpus, split, item.path), topic,
-            *((None, None) if near is None or near is False else (bands(near), near.tobytes())))
+    nothing = [says_nothing(text, item) if settings.drop_low_information else None for text, _ in item.answers]
+    return texts, [*map(key, texts)], [*map(key, item.keys)], [key(text) for text, _ in item.answers], nothing
 
 
-def rows_of(item: Item, settings) -> Iterator[tuple]:
-    "The rows of an item as SCHEMA has them, one for each answer."
-    place = digest(plain(prompt_of(item)), "order", settings.seed)
-    split = SPLITS.index(split_of(item.keys[0], settings.seed, settings.dev, settings.test))
-    texts = {*item.keys, *(text for _, text in item.segments), *(text for text, _ in item.answers)}
-    marks = {text: digest(key(text), "key") for text in texts}
-    answers = [(digest(plain(text), "answer"), text, score) for text, score in item.answers]
-    name, _, line = item.where.rpartition(":")
-    # rows of the same prompt, keys and first answer have the same identity
-    identity = (place * _ODD + sum(marks[text] for text in item.keys) * _ODD**2 + answers[0][0]) % 2**64
-    row = (NUMBERS[item.corpus], place, split, identity, name, int(line))
-    together = sum(same * hashed_score(score) for same, _, score in answers) % 2**64
-    for n, (same, text, score) in enumerate(answers):
-        yield (*row, n, together, text, float(score), str(int(score) if score == int(score) else score),
-               text.count("\n"), same, marks[text],
-               says_nothing(text, item) if settings.drop_low_information else None,
-               *(_NO_PROMPT if n else _beside_prompt(item, settings, split, marks)))
+def _lists(lists, values):
+    "A column of lists: as many `values` in each as are in the lists of `lists`."
+    ends = np.cumsum([0, *map(len, lists)], dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(values, HASH))
+
+
+def _of_prompts(items, settings, texts, prompts, split):
+    "The columns of prompts, but for their keys; one row for each item."
+    paths = [nodes_of(item.corpus, n, item.path) for item, n in zip(items, split)]
+    topics = [nodes_of(f"{item.corpus} topic", n, (item.topic,) if item.topic else item.path)[-1]
+              for item, n in zip(items, split)]
+    near = [signature("\n".join([*asked, item.answers[0][0]])) if settings.drop_near_duplicates else None
+            for asked, item in zip(texts, items)]
+    return {"prompt": prompts if settings.dialect == "script" else [prompt_of(i, settings.dialect) for i in items],
+            "asked": ["\n".join(asked) for asked in texts], "topic": topics,
+            "prefix": [prefix_of(item, settings.dialect) for item in items],
+            "prompt_breaks": [sum(text.count("\n") for text in asked) for asked in texts],
+            "size": [sum(map(len, asked)) for asked in texts],
+            "nodes": _lists(paths, np.fromiter(chain.from_iterable(paths), np.uint64)),
+            "bands": [None if one is None else bands(one) for one in near],
+            "signature": [None if one is None else one.tobytes() for one in near]}
+
+# %% ../../nbs/09_corpora/906_parts.ipynb #80b949c9
+def part_table(items: list[Item], settings) -> pa.Table:
+    "The rows of items as SCHEMA has them, one for each answer, sorted by the hash of the prompt."
+    if not items:
+        return SCHEMA.empty_table()
+    texts, asked, guarded, own, nothing = zip(*(_keys_of(item, settings) for item in items))
+    prompts, answers = [*map(prompt_of, items)], [answer for item in items for answer in item.answers]
+    keys = hashes(chain.from_iterable(guarded), "key")
+    place = hashes(map(plain, prompts), "order", settings.seed)
+    split = split_numbers([words[0] for words in guarded], settings.seed, settings.dev, settings.test)
+    same = hashes([plain(text) for text, _ in answers], "answer")
+    points = np.array([hashed_score(score) for _, score in answers], np.uint64)
+    counts = np.array([*map(len, own)])
+    of, begin = np.repeat(np.arange(len(items)), counts), np.cumsum(counts) - counts  # item of an answer; its first one
+    # rows of the same prompt, keys and first answer have the same identity; all is modulo 2⁶⁴
+    guards = np.add.reduceat(keys, np.cumsum([0, *map(len, guarded[:-1])]))
+    rows = {"corpus": [NUMBERS[item.corpus] for item in items], "hash": place, "split": split,
+            "item": (place + guards * _ODD) * _ODD + same[begin], "answers": np.add.reduceat(same * points, begin),
+            "name": [item.where.rpartition(":")[0] for item in items],
+            "line": [int(item.where.rpartition(":")[2]) for item in items]}
+    ones = {"n": np.arange(len(of)) - begin[of], "text": [text for text, _ in answers],
+            "score": [float(score) for _, score in answers], "same": same,
+            "shown": [str(int(score) if score == int(score) else score) for _, score in answers],
+            "breaks": [text.count("\n") for text, _ in answers], "key": hashes(chain.from_iterable(own), "key"),
+            "nothing": [*chain.from_iterable(nothing)]}
+    beside = _of_prompts(items, settings, texts, prompts, split.tolist()) | {
+        "keys": _lists(guarded, keys), "asked_keys": _lists(asked, hashes(chain.from_iterable(asked), "key"))}
+    order = np.argsort(place[of], kind="stable")
+    columns = {}
+    for group, taken in ((rows, pa.array(of[order])), (ones, pa.array(order)),
+                         (beside, pa.array(of[order], mask=ones["n"][order] > 0))):
+        columns |= {name: pa.array(values, SCHEMA.field(name).type).take(taken) for name, values in group.items()}
+    return pa.table(columns).select(SCHEMA.names).cast(SCHEMA)
 
 # %% ../../nbs/09_corpora/906_parts.ipynb #9be3b456
 def batched(corpus: str, jobs: list, tally: Tally) -> Iterator[tuple]:
@@ -211,14 +249,9 @@ def batched(corpus: str, jobs: list, tally: Tally) -> Iterator[tuple]:
 # %% ../../nbs/09_corpora/906_parts.ipynb #747acd6d
 def parse_part(task: Task) -> list:
     "Chunks become the part `task.number`; returns (corpus, counts)."
-    tally, rows = Tally(), []
-    for chunk in task.chunks:
-        for item in SOURCES[task.corpus].parse(chunk, tally):
-            item = sifted(item, task.settings, tally)
-            rows.extend(rows_of(item, task.settings) if item else ())
-    rows.sort(key=itemgetter(1))
-    columns = zip(*rows) if rows else [()] * len(SCHEMA)
-    table = pa.table([pa.array(column, field.type) for column, field in zip(columns, SCHEMA)], SCHEMA)
+    tally = Tally()
+    found = (item for chunk in task.chunks for item in SOURCES[task.corpus].parse(chunk, tally))
+    table = part_table([kept for item in found if (kept := sifted(item, task.settings, tally))], task.settings)
     hashes = table["hash"].to_numpy()
     ends = [int(hashes.searchsorted(np.uint64(n << (64 - task.bits)))) for n in range(1, 1 << task.bits)]
     with atomic_file(task.work / "parts" / f"{task.number:06}.parquet") as file, pq.ParquetWriter(
