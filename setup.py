@@ -22,7 +22,7 @@ setup(
     packages=find_packages(include=["zhrlhf", "zhrlhf.*"]),
     package_data={"zhrlhf": ["assets/**/*"]},
     install_requires=cfg["requirements"].split(),
-    extras_require={name: cfg[f"{name}_requirements"].split() for name in ("dev", "docs", "corpora")},
+    extras_require={name: cfg[f"{name}_requirements"].split() for name in ("dev", "docs", "corpora", "web")},
     # what other trainers find by name: (prompts, completions, **columns) -> a score per completion
     entry_points={"nbdev": ["zhrlhf=zhrlhf._modidx:d"], "zhrlhf_rewards": cfg["reward_functions"].split()},
 )

@@ -15,7 +15,7 @@ SECTIONS = {"vary": r"## What to vary", "summary": r"## 小结", "exercises": r"
 LOOKED_UP = {9: "an issue of its own replaces its inside", 10: "tools that other chapters stand on"}
 # Chapters that are looked up: options, file forms, and the machinery of a command
 REFERENCE = set("""guide in_memory rhyme_book couplet_reward row_files messages forms chat_text lengths account sources json_rows
-    checkpoints conversion hub registry examples tokenizer_folder opening scorers folder_checks
+    checkpoints conversion hub registry shipped examples tokenizer_folder opening scorers folder_checks
     training_settings trained inputs rl_settings collector samples run tour_report
     loaders runner report evaluation_settings evaluation workloads machine doctor bench_settings study_tools
     launch_lines recipe_list memory_advice memory published_rows memory_check memory_count peer_works grids grid_cell

@@ -187,15 +187,13 @@ def machine_of_entry() -> dict:
     GFLOP/s, versions, and the commit of a checkout."""
     import torch
     from zhrlhf.base.runs import versions
-    from zhrlhf.tour import hardware
+    from zhrlhf.tour import checkout_commit, hardware
     threads, (a, b) = torch.get_num_threads(), torch.rand(2, 1024, 1024)
     torch.set_num_threads(1)
     speed = 2 * 1024**3 / min(timeit.repeat(lambda: a @ b, number=1, repeat=6)) / 1e9
     torch.set_num_threads(threads)
-    found = subprocess.run(["git", "-C", str(RECIPES), "rev-parse", "--short=10", "HEAD"], capture_output=True,
-                           text=True)
     return {**hardware(), "load": os.getloadavg()[0], "matmul_gflops": round(speed, 1), "versions": versions(),
-            "commit": found.stdout.strip() or None}
+            "commit": checkout_commit()}
 
 # %% ../nbs/08_scale/830_challenge.ipynb #50112cd4
 def run_challenge(settings: ChallengeSettings) -> dict:

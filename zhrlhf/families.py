@@ -94,6 +94,7 @@ from .models.opening import check_files_fit, check_logits, check_memory, folder_
 from .models.own_logits import has_encoder
 from .models.registry import FAMILIES, GENERIC, family_named, family_of
 from .models.sharded import gathered, new_sharded, open_folder_sharded, sharding
+from .models.shipped import shipped_folder, shipped_lines
 from .models.tokenizer_folder import embedding_rows, folder_tokenizer
 
 # %% ../nbs/03_models/313_families.ipynb #9ad26b32
@@ -122,7 +123,7 @@ def new_model(size: str, tokenizer=None, dtype: str = "float32", **changes) -> n
 # %% ../nbs/03_models/313_families.ipynb #a9cadfc9
 def model_folder(folder: str | Path) -> Path:
     """The folder that holds a model's config.json: the `model` folder of a run, `folder` itself, that of a model
-    downloaded by this name, or the base of an adapter folder."""
+    downloaded or shipped by this name, or the base of an adapter folder."""
     path = named_folder(folder)
     return model_folder(adapter_base(path)) if is_adapter(path) else path
 
@@ -145,6 +146,8 @@ def named_folder(folder: str | Path) -> Path:
             return path
         if (path / "config.json").is_file() and read_config(path):
             return path
+    if shipped := shipped_folder(str(folder)):
+        return shipped
     if unpublished and not Path(folder).exists():
         raise UserError(unpublished)
     if any(found for part in ("", "*/") for found in Path(folder).glob(f"{part}{ORIGINAL_CHECKPOINT}")):
@@ -319,7 +322,7 @@ def _list(settings):
     own = {name: preset.parameters for name, preset in MODEL_PRESETS.items() if not preset.hub}
     print("Sizes to start from, with the vocabulary of the data:", ", ".join(n for n in own if not own[n]), "\n")
     print("Sizes of others, to plan and to measure with:", ", ".join(n for n in own if own[n]), "\n")
-    print("\n".join(published_lines()))
+    print("\n".join([*shipped_lines(), "", *published_lines()]))
 
 
 def _download(settings):
