@@ -36,9 +36,10 @@ def pack_folder(model: str | Path, packed: str | Path) -> str:
             out.write(weights)
     return hashlib.sha256(weights).hexdigest()
 
-
+# %% ../../nbs/03_models/322_shipped.ipynb #a2ec9693
 def unpack_folder(packed: str | Path, model: str | Path, sha256: str) -> None:
-    "The inverse of `pack_folder`, all or nothing; weights with another checksum are refused."
+    """The inverse of `pack_folder`, all or nothing; weights with another checksum are refused. A folder that another
+    process has completed meanwhile stays, since somebody may be reading it."""
     try:
         weights = lzma.decompress(Path(packed, PACKED).read_bytes())
     except (OSError, lzma.LZMAError):
@@ -46,7 +47,16 @@ def unpack_folder(packed: str | Path, model: str | Path, sha256: str) -> None:
     if hashlib.sha256(weights).hexdigest() != sha256:
         raise UserError(f"{Path(packed, PACKED)}: damaged, its checksum is not the recorded one; install zhrlhf again")
     Path(model).parent.mkdir(parents=True, exist_ok=True)
-    with atomic_folder(model) as part:
+    broken = Path(model).exists() and not Path(model, WEIGHTS).is_file()
+    try:
+        _unpack(packed, model, weights, replace=broken)
+    except OSError:
+        if broken or not Path(model, WEIGHTS).is_file():
+            raise
+
+
+def _unpack(packed, model, weights, replace):
+    with atomic_folder(model, replace) as part:
         for file in sorted(Path(packed).iterdir()):
             if file.name != PACKED:
                 shutil.copyfile(file, part / file.name)
