@@ -107,7 +107,7 @@ NO_CUTS = "SELECT 0::UTINYINT AS corpus, 0::UBIGINT AS cut WHERE false"
 
 def meet(task: Task) -> None:
     "All corpora meet: `gone.parquet` says which items go, and why; the first reason counts."
-    with database(task, rows="parts/*.parquet") as db:
+    with database(task, rows="parts/*/*.parquet") as db:
         db.execute(f"CREATE TEMP TABLE lost AS {LEAKS}")
         if task.settings.drop_near_duplicates:
             stream = db.cursor().execute(BANDS)
@@ -121,7 +121,7 @@ def meet(task: Task) -> None:
 # %% ../../nbs/09_corpora/909_joining.ipynb #8fcf00de
 FOUND = """
     SELECT rows.*, CASE WHEN hash > cut THEN 'beyond --max-rows' ELSE reason END AS reason
-    FROM rows LEFT JOIN gone USING (corpus, item) LEFT JOIN cuts USING (corpus) WHERE hash BETWEEN {2} AND {3}"""
+    FROM rows LEFT JOIN gone USING (corpus, item) LEFT JOIN cuts USING (corpus)"""
 PLACES = """
     SELECT corpus, hash, split, name, line, row_number() OVER (
         PARTITION BY hash, corpus, split, answers ORDER BY name, line) AS copy
@@ -175,10 +175,8 @@ COUNTS = """
 # %% ../../nbs/09_corpora/909_joining.ipynb #9a036bf8
 def fold(task: Task) -> dict:
     "A bucket of rows becomes the answers of its records, in `made`; returns {corpus: counts}."
-    size, tallies = 64 - task.bits, {}
-    values = (MOST, task.settings.drop_duplicates, f"{task.number << size}::UBIGINT",
-              f"{((task.number + 1) << size) - 1}::UBIGINT")
-    with database(task, rows="parts/*.parquet", gone="gone.parquet", cuts="cuts.parquet") as db:
+    values, tallies = (MOST, task.settings.drop_duplicates), {}
+    with database(task, rows=f"parts/{task.number:02}/*.parquet", gone="gone.parquet", cuts="cuts.parquet") as db:
         for name, sql in {"found": FOUND, "places": PLACES, "questions": QUESTIONS, "replies": REPLIES,
                           "units": UNITS}.items():
             db.execute(f"CREATE TEMP TABLE {name} AS {sql.format(*values)}")

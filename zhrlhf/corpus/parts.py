@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HASH', 'WORD', 'SCHEMA', 'NUMBERS', 'TALK', 'crew', 'Task', 'once', 'out_of_bounds', 'sifted', 'says_nothing',
-           'nodes_of', 'hashed_score', 'part_table', 'batched', 'parse_part']
+           'nodes_of', 'hashed_score', 'part_table', 'batched', 'write_part', 'parse_part']
 
 # %% ../../nbs/09_corpora/906_parts.ipynb #c324a7b0
 import os
@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..base.errors import DISK_TROUBLE, UserError
-from ..base.files import atomic_file, read_json, write_json
+from ..base.files import read_json, write_json
 from .cleaning import bands, digest, hashes, key, low_information, plain, signature, split_numbers
 from .rawfiles import Tally
 from .rawtext import CHUNK
@@ -247,16 +247,24 @@ def batched(corpus: str, jobs: list, tally: Tally) -> Iterator[tuple]:
         yield tuple(waiting)
 
 # %% ../../nbs/09_corpora/906_parts.ipynb #747acd6d
+def write_part(table: pa.Table, task: Task) -> None:
+    "Writes rows that are sorted by hash as the part `task.number`: a file for each bucket that has some; none: all."
+    hashes = table["hash"].to_numpy()
+    ends = [int(hashes.searchsorted(np.uint64(n << (64 - task.bits)))) for n in range(1, 1 << task.bits)]
+    for bucket, (begin, end) in enumerate(zip([0, *ends], [*ends, len(table)])):
+        if end > begin or not len(table):  # a part without rows is one of every bucket, so that none is without files
+            path = task.work / "parts" / f"{bucket:02}" / f"{task.number:06}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            own = path.with_name(f"{path.stem}.{os.getpid()}")
+            pq.write_table(table.slice(begin, end - begin), own, compression="lz4", use_dictionary=_WORDS,
+                           write_statistics=False, store_schema=False)
+            os.replace(own, path)  # without waiting for the disk: a part counts when `once` has written its figures
+
+
 def parse_part(task: Task) -> list:
     "Chunks become the part `task.number`; returns (corpus, counts)."
     tally = Tally()
     found = (item for chunk in task.chunks for item in SOURCES[task.corpus].parse(chunk, tally))
     table = part_table([kept for item in found if (kept := sifted(item, task.settings, tally))], task.settings)
-    hashes = table["hash"].to_numpy()
-    ends = [int(hashes.searchsorted(np.uint64(n << (64 - task.bits)))) for n in range(1, 1 << task.bits)]
-    with atomic_file(task.work / "parts" / f"{task.number:06}.parquet") as file, pq.ParquetWriter(
-            file, SCHEMA, compression="lz4", use_dictionary=_WORDS, write_statistics=["hash"]) as writer:
-        for begin, end in zip([0, *ends], [*ends, len(table)]):
-            if end > begin:
-                writer.write_table(table.slice(begin, end - begin))
+    write_part(table, task)
     return [task.corpus, asdict(tally)]
