@@ -97,7 +97,8 @@ class Task(NamedTuple):
     settings: object             # CorporaSettings
     work: Path                   # the folder of working files
     bits: int                    # so many first bits of a prompt's hash are the number of its bucket
-    memory: int = 128            # MB that DuckDB takes before it writes to the disk
+    memory: int = 128            # MB that DuckDB takes before it writes to the disk,
+    threads: int = 1             # and its threads
     number: int = 0              # of the part or the bucket
     corpus: str = ""
     chunks: tuple = ()           # as they are read
