@@ -54,8 +54,9 @@ def database(task: Task, **tables: str) -> Iterator:
         raise UserError("corpora needs DuckDB; pip install 'zhrlhf[corpora]'") from None
     spill = task.work / "spill" / str(os.getpid())
     spill.mkdir(parents=True, exist_ok=True)
-    db = duckdb.connect(config={"threads": task.threads, "memory_limit": f"{task.memory}MB", "temp_directory": str(spill),
-                                "preserve_insertion_order": False, "autoinstall_known_extensions": False})
+    db = duckdb.connect(config={"threads": task.threads, "memory_limit": f"{task.memory}MB",
+                                "temp_directory": str(spill), "preserve_insertion_order": False,
+                                "autoinstall_known_extensions": False})
     try:
         for name, pattern in tables.items():
             view(db, task, name, pattern)
@@ -137,12 +138,14 @@ QUESTIONS = """
     SELECT corpus, hash, split, name, line, prompt, asked, prefix, asked_keys, nodes, topic
     FROM found WHERE reason IS NULL AND n = 0 QUALIFY 1 = row_number() OVER (
         PARTITION BY hash, corpus, split
-        ORDER BY prompt_breaks DESC, size, prompt, text, nodes, topic, name || ':' || line)"""
+        ORDER BY length(replace(asked, chr(10), '')) - length(asked), length(asked), prompt, text, nodes, topic,
+            name || ':' || line)"""
 REPLIES = """
     WITH spelled AS (
-        SELECT corpus, hash, split, text, score, shown, key, nothing FROM found WHERE reason IS NULL
+        SELECT corpus, hash, split, text, score, key, nothing FROM found WHERE reason IS NULL
         QUALIFY 1 = row_number() OVER (
-            PARTITION BY hash, corpus, split, same ORDER BY score DESC, breaks DESC, length(text), text)),
+            PARTITION BY hash, corpus, split, same
+            ORDER BY score DESC, length(replace(text, chr(10), '')) - length(text), length(text), text)),
     ranked AS (
         SELECT *, row_number() OVER (
             PARTITION BY hash, corpus, split ORDER BY score DESC, length(text) DESC, text) AS rank
@@ -162,7 +165,7 @@ MADE = """
         FROM replies JOIN (SELECT hash, corpus, split, copies FROM units) USING (hash, corpus, split)
         WHERE rank <= {0} AND (nothing IS NULL AND best IS NOT NULL OR score < best)),
     known AS (SELECT hash, corpus, split, list(key) AS own, min(score) AS low FROM kept GROUP BY hash, corpus, split)
-    SELECT corpus, hash, split, rank, text, score, shown, key, nodes, topic, copies, low,
+    SELECT corpus, hash, split, rank, text, score, key, nodes, topic, copies, low,
         if(rank = 1, own || asked_keys, NULL) AS taken, if(rank = 1, prompt, NULL) AS prompt,
         if(rank = 1, asked, NULL) AS asked, prefix
     FROM kept JOIN questions USING (hash, corpus, split) JOIN known USING (hash, corpus, split)"""
@@ -278,13 +281,14 @@ def draw(task: Task) -> None:
             view(db, task, name, f"{name}.parquet")
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #a7ec1b87
+_SCORE = "if(score = floor(score), score::HUGEINT::VARCHAR, score::VARCHAR)"  # 1 and 0.5, as Python writes them
 PIECES = f"""
     SELECT corpus, split, piece FROM (
         SELECT corpus, hash, split, copies, 0 AS part, 0 AS low, rank, if(rank = 1, '{{"prompt": ' || to_json(prompt)
-            || ', "answers": [', ', ') || '{{"answer": ' || to_json(text) || ', "score": ' || shown || '}}' AS piece
+            || ', "answers": [', ', ') || '{{"answer": ' || to_json(text) || ', "score": ' || {_SCORE} || '}}' AS piece
         FROM mine
         UNION ALL SELECT corpus, hash, split, copies, 1, -score, 10 * kind + turn, ', {{"answer": ' || to_json(text)
-            || ', "score": ' || if(score = floor(score), score::HUGEINT::VARCHAR, score::VARCHAR) || '}}'
+            || ', "score": ' || {_SCORE} || '}}'
         FROM drawn JOIN (SELECT hash, corpus, split, copies FROM mine WHERE rank = 1) USING (hash, corpus, split)
         UNION ALL SELECT corpus, hash, split, copies, 2, 0, 0, '], "prefix": ' || to_json(prefix) || ', "corpus": "'
             || {NAMES}[corpus + 1] || '", "split": "' || {list(SPLITS)}[split + 1] || '"}}' || chr(10)
