@@ -25,8 +25,7 @@ from .base.files import atomic_file, read_json, write_json
 from .base.runs import open_run, run_folders_held
 from .base.settings import opt, parse
 from .corpus.cleaning import SPLITS
-from .corpus.joining import cut, draw, fold, meet, write_bucket
-from .corpus.parts import Task, batched, crew, once, parse_part
+from .corpus.joining import Task, batched, crew, cut, draw, fold, meet, once, parse_part, write_bucket
 from .corpus.rawfiles import Tally
 from .corpus.sources import SOURCES, survey
 
