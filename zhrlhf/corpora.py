@@ -27,7 +27,7 @@ from .base.settings import opt, parse
 from .corpus.cleaning import SPLITS
 from .corpus.joining import cut, fold, meet, pool, write_bucket
 from .corpus.parts import Task, batched, crew, once, parse_part
-from .corpus.rawfiles import Tally
+from .corpus.reading import Tally
 from .corpus.sources import SOURCES, survey
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #e9a2bba1

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from ..base.errors import UserError
 from .cleaning import ALIKE, SPLITS, likeness
 from .parts import Task
-from .rawfiles import Tally
+from .reading import Tally
 from .sources import SOURCES
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #fb8e3e37

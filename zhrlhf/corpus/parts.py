@@ -29,8 +29,7 @@ import pyarrow.parquet as pq
 from ..base.errors import DISK_TROUBLE, UserError
 from ..base.files import atomic_file, read_json, write_json
 from .cleaning import bands, digest, hashes, key, low_information, plain, signature, split_numbers
-from .rawfiles import Tally
-from .rawtext import CHUNK
+from .reading import CHUNK, Tally
 from .sources import SOURCES, Item, prefix_of, prompt_of
 
 # %% ../../nbs/09_corpora/906_parts.ipynb #600caae8
