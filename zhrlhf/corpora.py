@@ -25,7 +25,7 @@ from .base.files import atomic_file, read_json, write_json
 from .base.runs import open_run, run_folders_held
 from .base.settings import opt, parse
 from .corpus.cleaning import SPLITS
-from .corpus.joining import cut, fold, meet, pool, write_bucket
+from .corpus.joining import cut, draw, fold, meet, write_bucket
 from .corpus.parts import Task, batched, crew, once, parse_part
 from .corpus.reading import Tally
 from .corpus.sources import SOURCES, survey
@@ -100,7 +100,7 @@ def read_all(base: Task, jobs: dict, each) -> dict[str, Tally]:
     return {name: Tally(**counts) for name, counts in read_json(done).items()}
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #adea9476
-def join_all(base: Task, jobs: dict, each) -> dict:
+def join_all(base: Task, jobs: dict, each, workers: int) -> dict:
     "Parts become lines, a file for each bucket; returns the entries of the report."
     tallies, figures = read_all(base, jobs, each), {name: Counter() for name in jobs}
     buckets = [base._replace(name=f"bucket {n}", number=n) for n in range(1 << base.bits)]
@@ -113,7 +113,7 @@ def join_all(base: Task, jobs: dict, each) -> dict:
     if base.settings.max_rows:
         stage("cut", cut, [base])
         folded = stage("fold again", fold)
-    stage("pool", pool, [base])
+    stage("draw", draw, [base._replace(memory=MEMORY, threads=workers)])
     for counts in folded:
         for name, tally in counts.items():
             tallies[name].merge(Tally(**tally))
@@ -248,7 +248,7 @@ def check_files(out, report):
     return report
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #4c00cf8d
-WORK_FORMAT = 2  # of the working files; another one when parts or buckets change
+WORK_FORMAT = 3  # of the working files; another one when parts or buckets change
 
 
 def same_inputs(work, jobs, raw):
@@ -281,8 +281,8 @@ def refuse_nothing(out, raw, entries):
     raise UserError(f"{raw}: no usable row. {'. '.join(why)}")
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #63c01eac
-BUCKET = 16 << 20  # bytes of raw text that a bucket holds; at most 64 buckets
-MEMORY = 256       # MB that the DuckDBs of all workers may take together, as far as 64 MB for each allow
+BUCKET = 32 << 20  # bytes of raw text that a bucket holds; at most 64 buckets
+MEMORY = 192       # MB that the DuckDBs of all workers may take together, as far as 64 MB for each allow
 
 
 def available():
@@ -305,7 +305,7 @@ def prepare(settings: CorporaSettings) -> dict:
     workers = settings.workers or available()
     base = Task("joining", settings, work, bits=min(size // BUCKET, 63).bit_length(), memory=max(64, MEMORY // workers))
     with crew(workers) as each:
-        entries = join_all(base, jobs, each)
+        entries = join_all(base, jobs, each, workers)
     refuse_nothing(out, settings.raw, entries)
     write_files(base, jobs)
     report = report_of(settings, jobs, entries, passed)

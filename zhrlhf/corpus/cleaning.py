@@ -129,7 +129,6 @@ def plain(text):
     return unicodedata.normalize("NFKC", text)
 
 
-@lru_cache(64)  # the same question is looked at once for each of its answers
 def key(text):
     """The letters and digits of `text`, caseless: two texts that agree in it may not stand in two splits; `plain(text)`
     if it has none."""
@@ -187,12 +186,13 @@ _ADDRESS = re.compile(r"(?:https?://|www\.)[!-~]+")
 REPEATED = 3  # so many times the same character, and nothing else
 
 
-def low_information(answer, prompt="", talk=True):
-    "Why an answer says nothing, or None; `talk`: the rules for comments and answers to questions, too."
+def low_information(answer, *prompts, talk=True, key=key):
+    """Why an answer to what was asked says nothing, or None; `talk`: the rules for comments and answers to questions,
+    too; `key`: a faster way to the keys of these texts, if there is one."""
     words = key(answer)
     if not (words.isalnum() or any(map(str.isalnum, words))):
         return "no letter or digit"
-    if words == key(prompt):
+    if words in map(key, prompts):
         return "repeats the prompt"
     if not talk:
         return None
@@ -201,6 +201,7 @@ def low_information(answer, prompt="", talk=True):
     if words in PHRASES:
         return "stock phrase"
     return "one character over and over" if len(words) >= REPEATED and words == words[0] * len(words) else None
+
 
 # %% ../../nbs/09_corpora/905_cleaning.ipynb #0bab02c6
 MISSING = "missing characters"

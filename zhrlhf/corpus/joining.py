@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MOST', 'OFFERED', 'NAMES', 'LEAKS', 'BANDS', 'RIVALS', 'WHY', 'NO_CUTS', 'FOUND', 'PLACES', 'QUESTIONS', 'REPLIES',
-           'UNITS', 'MADE', 'COUNTS', 'CUTS', 'POOL', 'TRIES', 'DRAWN', 'PIECES', 'TEXTS', 'SCORES', 'LENGTHS',
-           'NEGATIVES', 'database', 'write_parquet', 'nearly', 'meet', 'fold', 'cut', 'with_draws', 'pool',
+           'UNITS', 'MADE', 'COUNTS', 'CUTS', 'POOL', 'TRIES', 'DRAWN', 'WRONG', 'PIECES', 'TEXTS', 'SCORES', 'LENGTHS',
+           'NEGATIVES', 'view', 'database', 'write_parquet', 'nearly', 'meet', 'fold', 'cut', 'with_draws', 'draw',
            'write_pieces', 'staircase', 'ordered_pairs', 'figures_of', 'write_bucket']
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #8c1533f5
@@ -40,6 +40,11 @@ def _quoted(text):
     return "'" + str(text).replace("'", "''") + "'"
 
 
+def view(db, task: Task, name: str, pattern: str) -> None:
+    "Makes a view of the Parquet files that a pattern names below the folder of the task."
+    db.execute(f"CREATE VIEW {name} AS FROM read_parquet({_quoted(f'{escape(str(task.work))}/{pattern}')})")
+
+
 @contextmanager
 def database(task: Task, **tables: str) -> Iterator:
     "Yields a DuckDB connection with a view for each pattern of Parquet files below the folder of the task."
@@ -47,17 +52,18 @@ def database(task: Task, **tables: str) -> Iterator:
         import duckdb
     except ModuleNotFoundError:
         raise UserError("corpora needs DuckDB; pip install 'zhrlhf[corpora]'") from None
-    work, spill = task.work, task.work / "spill" / str(os.getpid())
+    spill = task.work / "spill" / str(os.getpid())
     spill.mkdir(parents=True, exist_ok=True)
-    db = duckdb.connect(config={"threads": 1, "memory_limit": f"{task.memory}MB", "temp_directory": str(spill),
-                                "preserve_insertion_order": False, "autoinstall_known_extensions": False})
+    db = duckdb.connect(config={"threads": task.threads, "memory_limit": f"{task.memory}MB",
+                                "temp_directory": str(spill), "preserve_insertion_order": False,
+                                "autoinstall_known_extensions": False})
     try:
         for name, pattern in tables.items():
-            db.execute(f"CREATE VIEW {name} AS FROM read_parquet({_quoted(f'{escape(str(work))}/{pattern}')})")
+            view(db, task, name, pattern)
         yield db
     except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
         if "No space left" in str(error) or "max_temp_directory_size" in str(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(work)) from None
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(task.work)) from None
         raise
     finally:
         db.close()
@@ -68,7 +74,7 @@ def write_parquet(db, sql: str, path: Path) -> None:
     "The rows of a query become a Parquet file, which has its name when it is whole."
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    db.execute(f"COPY ({sql}) TO {_quoted(part)} (FORMAT parquet, COMPRESSION lz4_raw)")
+    db.execute(f"COPY ({sql}) TO {_quoted(part)} (FORMAT parquet, COMPRESSION uncompressed)")
     os.replace(part, path)
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #3d0f1c72
@@ -107,7 +113,7 @@ NO_CUTS = "SELECT 0::UTINYINT AS corpus, 0::UBIGINT AS cut WHERE false"
 
 def meet(task: Task) -> None:
     "All corpora meet: `gone.parquet` says which items go, and why; the first reason counts."
-    with database(task, rows="parts/*.parquet") as db:
+    with database(task, rows="parts/*/*.parquet") as db:
         db.execute(f"CREATE TEMP TABLE lost AS {LEAKS}")
         if task.settings.drop_near_duplicates:
             stream = db.cursor().execute(BANDS)
@@ -121,7 +127,7 @@ def meet(task: Task) -> None:
 # %% ../../nbs/09_corpora/909_joining.ipynb #8fcf00de
 FOUND = """
     SELECT rows.*, CASE WHEN hash > cut THEN 'beyond --max-rows' ELSE reason END AS reason
-    FROM rows LEFT JOIN gone USING (corpus, item) LEFT JOIN cuts USING (corpus) WHERE hash BETWEEN {2} AND {3}"""
+    FROM rows LEFT JOIN gone USING (corpus, item) LEFT JOIN cuts USING (corpus)"""
 PLACES = """
     SELECT corpus, hash, split, name, line, row_number() OVER (
         PARTITION BY hash, corpus, split, answers ORDER BY name, line) AS copy
@@ -132,12 +138,14 @@ QUESTIONS = """
     SELECT corpus, hash, split, name, line, prompt, asked, prefix, asked_keys, nodes, topic
     FROM found WHERE reason IS NULL AND n = 0 QUALIFY 1 = row_number() OVER (
         PARTITION BY hash, corpus, split
-        ORDER BY prompt_breaks DESC, size, prompt, text, nodes, topic, name || ':' || line)"""
+        ORDER BY length(replace(asked, chr(10), '')) - length(asked), length(asked), prompt, text, nodes, topic,
+            name || ':' || line)"""
 REPLIES = """
     WITH spelled AS (
-        SELECT corpus, hash, split, text, score, shown, key, nothing FROM found WHERE reason IS NULL
+        SELECT corpus, hash, split, text, score, key, nothing FROM found WHERE reason IS NULL
         QUALIFY 1 = row_number() OVER (
-            PARTITION BY hash, corpus, split, same ORDER BY score DESC, breaks DESC, length(text), text)),
+            PARTITION BY hash, corpus, split, same
+            ORDER BY score DESC, length(replace(text, chr(10), '')) - length(text), length(text), text)),
     ranked AS (
         SELECT *, row_number() OVER (
             PARTITION BY hash, corpus, split ORDER BY score DESC, length(text) DESC, text) AS rank
@@ -152,11 +160,15 @@ UNITS = """
     JOIN (SELECT hash, corpus, split, max(copy) AS copies FROM places WHERE copy = 1 OR NOT {1}
         GROUP BY hash, corpus, split) USING (hash, corpus, split)"""
 MADE = """
-    SELECT corpus, hash, split, row_number() OVER (PARTITION BY hash, corpus, split ORDER BY rank) AS rank,
-        text, score, shown, key, asked_keys, nodes, topic, copies, prompt, asked, prefix
-    FROM replies JOIN questions USING (hash, corpus, split)
-        JOIN (SELECT hash, corpus, split, copies FROM units) USING (hash, corpus, split)
-    WHERE rank <= {0} AND (nothing IS NULL AND best IS NOT NULL OR score < best)"""
+    WITH kept AS (
+        SELECT * EXCLUDE (rank), row_number() OVER (PARTITION BY hash, corpus, split ORDER BY rank) AS rank
+        FROM replies JOIN (SELECT hash, corpus, split, copies FROM units) USING (hash, corpus, split)
+        WHERE rank <= {0} AND (nothing IS NULL AND best IS NOT NULL OR score < best)),
+    known AS (SELECT hash, corpus, split, list(key) AS own, min(score) AS low FROM kept GROUP BY hash, corpus, split)
+    SELECT corpus, hash, split, rank, text, score, key, nodes, topic, copies, low,
+        if(rank = 1, own || asked_keys, NULL) AS taken, if(rank = 1, prompt, NULL) AS prompt,
+        if(rank = 1, asked, NULL) AS asked, prefix
+    FROM kept JOIN questions USING (hash, corpus, split) JOIN known USING (hash, corpus, split)"""
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #cb68f283
 COUNTS = """
@@ -175,10 +187,8 @@ COUNTS = """
 # %% ../../nbs/09_corpora/909_joining.ipynb #9a036bf8
 def fold(task: Task) -> dict:
     "A bucket of rows becomes the answers of its records, in `made`; returns {corpus: counts}."
-    size, tallies = 64 - task.bits, {}
-    values = (MOST, task.settings.drop_duplicates, f"{task.number << size}::UBIGINT",
-              f"{((task.number + 1) << size) - 1}::UBIGINT")
-    with database(task, rows="parts/*.parquet", gone="gone.parquet", cuts="cuts.parquet") as db:
+    values, tallies = (MOST, task.settings.drop_duplicates), {}
+    with database(task, rows=f"parts/{task.number:02}/*.parquet", gone="gone.parquet", cuts="cuts.parquet") as db:
         for name, sql in {"found": FOUND, "places": PLACES, "questions": QUESTIONS, "replies": REPLIES,
                           "units": UNITS}.items():
             db.execute(f"CREATE TEMP TABLE {name} AS {sql.format(*values)}")
@@ -226,22 +236,12 @@ def with_draws(db, settings) -> None:
     db.execute("CREATE TEMP TABLE draws (corpus UTINYINT, kind INT, name TEXT, points DOUBLE, wanted INT, depth INT)")
     db.executemany("INSERT INTO draws VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-
-def pool(task: Task) -> None:
-    "`pool.parquet`: the rings of all nodes, in numbers; the texts stay where they are."
-    with database(task, made="made/*.parquet") as db:
-        with_draws(db, task.settings)
-        write_parquet(db, POOL, task.work / "pool.parquet")
-
 # %% ../../nbs/09_corpora/909_joining.ipynb #97eb932a
 TRIES = f"""
-    WITH units AS (
-        SELECT hash, corpus, split, list(key) || any_value(asked_keys) AS taken, min(score) AS low
-        FROM mine GROUP BY hash, corpus, split),
-    own AS (
-        SELECT * FROM (SELECT hash, corpus, split, kind, points, wanted, depth, key, {_WHERE}
-            FROM mine JOIN draws USING (corpus) WHERE rank = 1)
-        JOIN pool USING (near, branch, key) JOIN units USING (hash, corpus, split)),
+    WITH own AS (
+        SELECT * FROM (SELECT hash, corpus, split, kind, points, wanted, depth, key, taken, low, {_WHERE}
+            FROM made JOIN draws USING (corpus) WHERE rank = 1)
+        JOIN pool USING (near, branch, key)),
     tries AS (
         SELECT *, total - size AS others, unnest(range(if(depth IS NULL, 2 * wanted + 2 * len(taken) + 8,
             least(total - size, wanted + len(taken))))) AS try FROM own)
@@ -255,24 +255,40 @@ DRAWN = """
         SELECT t.hash, t.corpus, t.split, kind, try, wanted, coalesce(points, low - 1) AS score, pool.key,
             pool.home, pool.place, if(depth IS NULL, abs(pool.branch::BIGINT - t.branch::BIGINT), 0) AS far,
             row_number() OVER (PARTITION BY t.hash, t.corpus, t.split, kind ORDER BY far, try) AS turn
-        FROM tries t JOIN pool ON t.near = pool.near AND t.place = pool.number AND NOT list_contains(taken, pool.key)),
+        FROM ({tries}) t JOIN pool ON t.near = pool.near AND t.place = pool.number
+        WHERE NOT list_contains(taken, pool.key)),
     different AS (                                      -- no text twice; the spare ones of a kind give way
         FROM possible QUALIFY 1 = row_number() OVER (
             PARTITION BY hash, corpus, split, key ORDER BY kind < 9 AND turn > wanted, kind, turn)),
     drawn AS (
         SELECT * EXCLUDE (turn), row_number() OVER (PARTITION BY hash, corpus, split, kind ORDER BY far, try) AS turn
         FROM different QUALIFY row_number() OVER (PARTITION BY hash, corpus, split, kind ORDER BY far, try) <= wanted)
+    SELECT hash, corpus, split, kind, turn, score, home, place FROM drawn"""
+
+# %% ../../nbs/09_corpora/909_joining.ipynb #3454cb04
+WRONG = """
     SELECT d.hash, d.corpus, d.split, d.kind, d.turn, d.score, text
-    FROM drawn d JOIN made m ON d.home = m.hash AND d.place = m.rank AND d.corpus = m.corpus AND d.split = m.split"""
+    FROM drawn d JOIN made m ON d.home = m.hash AND d.place = m.rank AND d.corpus = m.corpus AND d.split = m.split
+    ORDER BY d.hash"""
+
+
+def draw(task: Task) -> None:
+    "`wrong.parquet`: the wrong answers of all records, sorted by hash. Numbers are drawn; the texts come last."
+    with database(task, made="made/*.parquet") as db:
+        with_draws(db, task.settings)
+        for name, sql in {"pool": POOL, "drawn": DRAWN.format(tries=TRIES), "wrong": WRONG}.items():
+            write_parquet(db, sql, task.work / f"{name}.parquet")
+            view(db, task, name, f"{name}.parquet")
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #a7ec1b87
+_SCORE = "if(score = floor(score), score::HUGEINT::VARCHAR, score::VARCHAR)"  # 1 and 0.5, as Python writes them
 PIECES = f"""
     SELECT corpus, split, piece FROM (
         SELECT corpus, hash, split, copies, 0 AS part, 0 AS low, rank, if(rank = 1, '{{"prompt": ' || to_json(prompt)
-            || ', "answers": [', ', ') || '{{"answer": ' || to_json(text) || ', "score": ' || shown || '}}' AS piece
+            || ', "answers": [', ', ') || '{{"answer": ' || to_json(text) || ', "score": ' || {_SCORE} || '}}' AS piece
         FROM mine
         UNION ALL SELECT corpus, hash, split, copies, 1, -score, 10 * kind + turn, ', {{"answer": ' || to_json(text)
-            || ', "score": ' || if(score = floor(score), score::HUGEINT::VARCHAR, score::VARCHAR) || '}}'
+            || ', "score": ' || {_SCORE} || '}}'
         FROM drawn JOIN (SELECT hash, corpus, split, copies FROM mine WHERE rank = 1) USING (hash, corpus, split)
         UNION ALL SELECT corpus, hash, split, copies, 2, 0, 0, '], "prefix": ' || to_json(prefix) || ', "corpus": "'
             || {NAMES}[corpus + 1] || '", "split": "' || {list(SPLITS)}[split + 1] || '"}}' || chr(10)
@@ -350,10 +366,10 @@ def write_bucket(task: Task) -> list:
     out.mkdir(exist_ok=True)
     for left in out.glob(f"{start}.*"):  # by a run that was stopped
         left.unlink()
-    with database(task, mine=f"made/{start}.parquet", made="made/*.parquet", pool="pool.parquet") as db:
+    first, last = task.number << (64 - task.bits), (task.number + 1 << (64 - task.bits)) - 1  # hashes of the bucket
+    with database(task, mine=f"made/{start}.parquet", wrong="wrong.parquet") as db:
         with_draws(db, task.settings)
-        db.execute(f"CREATE TEMP TABLE tries AS {TRIES}")
-        db.execute(f"CREATE TEMP TABLE drawn AS {DRAWN}")
+        db.execute(f"CREATE TEMP TABLE drawn AS FROM wrong WHERE hash BETWEEN {first}::UBIGINT AND {last}::UBIGINT")
         both = {"corpus": NAMES, "split": SPLITS}
         write_pieces(db.sql(PIECES).fetch_record_batch(10_000), out, start, both, "rows")
         write_pieces(db.sql(TEXTS).fetch_record_batch(10_000), out, start, {"corpus": NAMES}, "texts")
