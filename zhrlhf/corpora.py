@@ -26,7 +26,7 @@ from .base.runs import open_run, run_folders_held
 from .base.settings import opt, parse
 from .corpus.cleaning import SPLITS
 from .corpus.joining import Task, batched, crew, cut, draw, fold, meet, once, parse_part, write_bucket
-from .corpus.rawfiles import Tally
+from .corpus.reading import Tally
 from .corpus.sources import SOURCES, survey
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #e9a2bba1

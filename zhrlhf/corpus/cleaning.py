@@ -18,7 +18,7 @@ from html.entities import html5
 
 import numpy as np
 
-from .rawtext import HALF, PAIR, joined
+from .reading import HALF, PAIR, joined
 
 # %% ../../nbs/09_corpora/905_cleaning.ipynb #48bc0e4e
 DIRT = re.compile(

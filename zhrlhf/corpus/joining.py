@@ -38,8 +38,7 @@ from ..base.errors import DISK_TROUBLE, UserError
 from ..base.files import read_json, write_json
 from .cleaning import (ALIKE, SPLITS, bands, digest, hashes, key, likeness, low_information, plain,
                                     signature, split_numbers)
-from .rawfiles import Tally
-from .rawtext import CHUNK
+from .reading import CHUNK, Tally
 from .sources import SOURCES, Item, prefix_of, prompt_of
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #600caae8

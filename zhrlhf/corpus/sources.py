@@ -23,9 +23,9 @@ from typing import NamedTuple
 from ..base.errors import UserError
 from .cleaning import (MISSING, clean_text, incomplete, number, one_blank_line, plain, squeezed,
                                     verse_form)
-from .rawfiles import Tally, open_raw, peek, raw_files
-from .rawtext import (CHUNK, Chunk, Plan, Rows, csv_plan, csv_rows, file_lines, json_plan, json_rows,
-                                   last_line, line_plan, row_chunks, text_rows, utf8_blocks)
+from .reading import (CHUNK, Chunk, Plan, Rows, Tally, csv_plan, csv_rows, file_lines, json_plan,
+                                   json_rows, last_line, line_plan, open_raw, raw_files, row_chunks, text_rows,
+                                   utf8_blocks)
 
 # %% ../../nbs/09_corpora/908_sources.ipynb #bd67f987
 class Collection(NamedTuple):
@@ -505,7 +505,7 @@ def by_rows(file, notes):
         return file
     sample = b""
     for _, stream in open_raw([file], Tally()):
-        sample = b"".join(utf8_blocks(BytesIO(peek(stream, SAMPLE_BYTES)[0]), lambda kind: None))
+        sample = b"".join(utf8_blocks(BytesIO(stream.read(SAMPLE_BYTES)), lambda kind: None))
     if LABEL.match(sample.decode("utf-8", "replace").strip().partition("\n")[0]):
         parts = "bitext", file.parts[-1]
     else:
