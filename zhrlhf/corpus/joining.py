@@ -257,7 +257,7 @@ def write_part(table: pa.Table, task: Task) -> None:
             path = task.work / "parts" / f"{bucket:02}" / f"{task.number:06}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
             own = path.with_name(f"{path.stem}.{os.getpid()}")
-            pq.write_table(table.slice(begin, end - begin), own, compression="lz4", use_dictionary=_WORDS,
+            pq.write_table(table.slice(begin, end - begin), own, compression="none", use_dictionary=_WORDS,
                            write_statistics=False, store_schema=False)
             os.replace(own, path)  # without waiting for the disk: a part counts when `once` has written its figures
 
@@ -366,7 +366,7 @@ def meet(task: Task) -> None:
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #8fcf00de
 FOUND = """
-    SELECT rows.*, CASE WHEN hash > cut THEN 'beyond --max-rows' ELSE reason END AS reason
+    SELECT rows.* EXCLUDE (keys, bands, signature), CASE WHEN hash > cut THEN 'beyond --max-rows' ELSE reason END AS reason
     FROM rows LEFT JOIN gone USING (corpus, item) LEFT JOIN cuts USING (corpus)"""
 PLACES = """
     SELECT corpus, hash, split, name, line, row_number() OVER (
@@ -473,7 +473,7 @@ def with_draws(db, settings) -> None:
     rows = [(n, kind, f"{score:g}", score, wanted, depth) for n, source in enumerate(SOURCES.values())
             for kind, (score, wanted, depth) in enumerate(source.negatives)]
     rows += [(n, 9, "harder", None, 1, None) for n in range(len(NAMES)) if settings.harder_negatives]
-    db.execute("CREATE TEMP TABLE draws (corpus UTINYINT, kind INT, name TEXT, points DOUBLE, wanted INT, depth INT)")
+    db.execute("CREATE TEMP TABLE draws (corpus UTINYINT, kind UTINYINT, name TEXT, points DOUBLE, wanted INT, depth INT)")
     db.executemany("INSERT INTO draws VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #97eb932a
@@ -491,9 +491,10 @@ TRIES = f"""
             % others) % total) AS place
     FROM tries"""
 DRAWN = """
-    WITH possible AS (
-        SELECT t.hash, t.corpus, t.split, kind, try, wanted, coalesce(points, low - 1) AS score, pool.key,
-            pool.home, pool.place, if(depth IS NULL, abs(pool.branch::BIGINT - t.branch::BIGINT), 0) AS far,
+    WITH possible AS (                                  -- small types, since all of it may be written to the disk
+        SELECT t.hash, t.corpus, t.split, kind, try::USMALLINT AS try, wanted::UTINYINT AS wanted,
+            coalesce(points, low - 1) AS score, pool.key, pool.home, pool.place::USMALLINT AS place,
+            if(depth IS NULL, abs(pool.branch::BIGINT - t.branch::BIGINT), 0)::UINTEGER AS far,
             row_number() OVER (PARTITION BY t.hash, t.corpus, t.split, kind ORDER BY far, try) AS turn
         FROM ({tries}) t JOIN pool ON t.near = pool.near AND t.place = pool.number
         WHERE NOT list_contains(taken, pool.key)),

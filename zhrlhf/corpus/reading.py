@@ -359,7 +359,7 @@ def detect(sample: bytes) -> str | None:
     return "gb18030" if is_gb else "utf-8"
 
 # %% ../../nbs/09_corpora/902_reading.ipynb #f9d2970b
-CHUNK = 1 << 22   # bytes handed on at a time: what a worker takes
+CHUNK = 1 << 21   # bytes handed on at a time: what a worker takes
 # each undecodable sequence becomes one byte that is invalid in UTF-8 too
 codecs.register_error("zhrlhf_bad", lambda error: ("\udcff", error.end))
 
@@ -390,7 +390,7 @@ TOO_LONG = "line too long"
 
 
 class Chunk(NamedTuple):
-    "Whole rows of one file, about 4 MB: what a worker parses."
+    "Whole rows of one file, about 2 MB: what a worker parses."
     name: str                 # of the RawFile
     line: int                 # of its first byte
     kind: str                 # which parser takes it: lines, document, csv
