@@ -281,7 +281,7 @@ def refuse_nothing(out, raw, entries):
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #63c01eac
 BUCKET = 32 << 20  # bytes of raw text that a bucket holds; at most 64 buckets
-MEMORY = 192       # MB that the DuckDBs of all workers may take together, as far as 64 MB for each allow
+MEMORY = 176       # MB that the DuckDBs of all workers may take together, as far as 64 MB for each allow
 
 
 def available():

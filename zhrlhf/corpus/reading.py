@@ -6,9 +6,9 @@
 __all__ = ['FIRST', 'DAMAGE', 'BROKEN', 'DAMAGED', 'PIECE', 'PACKINGS', 'ZIP_METHODS', 'LOCAL', 'MARK', 'ENDING', 'LIKE_FILE',
            'HIDDEN', 'MARKS', 'SHOWN', 'GB2312', 'HIGH', 'USUAL', 'CHUNK', 'LIMIT', 'TOO_LONG', 'HALF', 'PAIR',
            'BAD_BYTES', 'BAD_JSON', 'NO_OBJECT', 'DECODER', 'STRICT', 'GAP', 'TOKEN', 'ANOTHER', 'NEXT_OBJECT', 'BAD',
-           'QUOTES', 'WIDTH', 'Tally', 'Stream', 'unpacked', 'members', 'RawFile', 'printable', 'raw_files', 'open_raw',
-           'detect', 'utf8_blocks', 'Chunk', 'Plan', 'last_line', 'line_plan', 'row_chunks', 'file_lines', 'joined',
-           'mended', 'Rows', 'text_rows', 'last_object', 'json_plan', 'json_rows', 'csv_rows', 'csv_plan']
+           'QUOTES', 'WIDTH', 'Tally', 'Stream', 'unpacked', 'readable', 'members', 'RawFile', 'printable', 'raw_files',
+           'open_raw', 'detect', 'utf8_blocks', 'Chunk', 'Plan', 'last_line', 'line_plan', 'row_chunks', 'file_lines',
+           'joined', 'mended', 'Rows', 'text_rows', 'last_object', 'json_plan', 'json_rows', 'csv_rows', 'csv_plan']
 
 # %% ../../nbs/09_corpora/902_reading.ipynb #2bf301b8
 import bz2
@@ -209,12 +209,12 @@ def _zip_members(file: BinaryIO, say: Callable) -> Iterator[tuple]:
                 say("archive member encrypted or packed in an unknown way")
             elif not name.endswith(b"/"):
                 part, new = Stream(_from_file(file, max(packed, 0))), ZIP_METHODS[method]
-                yield _zip_name(name), size, Stream(_without_packing(part, new, several=False)) if new else part
+                yield readable(name), size, Stream(_without_packing(part, new, several=False)) if new else part
     except DAMAGE:
         say(DAMAGED)
 
 
-def _zip_name(name: bytes) -> str:
+def readable(name: bytes) -> str:
     "UTF-8, or what a Chinese Windows writes; only the marks between folders are unified."
     for encoding in ("utf-8", "gb18030", "cp437"):
         try:
