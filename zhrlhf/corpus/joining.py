@@ -366,7 +366,8 @@ def meet(task: Task) -> None:
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #8fcf00de
 FOUND = """
-    SELECT rows.* EXCLUDE (keys, bands, signature), CASE WHEN hash > cut THEN 'beyond --max-rows' ELSE reason END AS reason
+    SELECT rows.* EXCLUDE (keys, bands, signature),
+        CASE WHEN hash > cut THEN 'beyond --max-rows' ELSE reason END AS reason
     FROM rows LEFT JOIN gone USING (corpus, item) LEFT JOIN cuts USING (corpus)"""
 PLACES = """
     SELECT corpus, hash, split, name, line, row_number() OVER (
@@ -473,7 +474,8 @@ def with_draws(db, settings) -> None:
     rows = [(n, kind, f"{score:g}", score, wanted, depth) for n, source in enumerate(SOURCES.values())
             for kind, (score, wanted, depth) in enumerate(source.negatives)]
     rows += [(n, 9, "harder", None, 1, None) for n in range(len(NAMES)) if settings.harder_negatives]
-    db.execute("CREATE TEMP TABLE draws (corpus UTINYINT, kind UTINYINT, name TEXT, points DOUBLE, wanted INT, depth INT)")
+    db.execute("CREATE TEMP TABLE draws "
+               "(corpus UTINYINT, kind UTINYINT, name TEXT, points DOUBLE, wanted INT, depth INT)")
     db.executemany("INSERT INTO draws VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #97eb932a
