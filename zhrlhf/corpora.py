@@ -104,18 +104,25 @@ def join_all(base: Task, jobs: dict, each, workers: int) -> dict:
     def stage(name, function, tasks=buckets):
         results = each(partial(once, name, function), tasks)
         return list(tqdm(results, total=len(tasks), desc=name, disable=None, leave=False))
+
+    def drop(*names):  # what nobody reads again: the disk may be small
+        for path in (base.work / name for name in names):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     stage("meet", meet, [base])
     folded = stage("fold", fold)
     if base.settings.max_rows:
         stage("cut", cut, [base])
         folded = stage("fold again", fold)
+    drop("parts")
     stage("draw", draw, [base._replace(memory=MEMORY, threads=workers)])
+    drop("pool.parquet", "drawn.parquet")
     for counts in folded:
         for name, tally in counts.items():
             tallies[name].merge(Tally(**tally))
     for found in stage("write", write_bucket):
         for name, group, kind, number in found:
             figures[name][group, kind] += number
+    drop("made", "wrong.parquet")
     return {name: entry_of(tallies[name], figures[name]) for name in jobs}
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #0b8dc2f3
