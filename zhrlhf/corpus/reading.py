@@ -8,7 +8,7 @@ __all__ = ['FIRST', 'DAMAGE', 'BROKEN', 'DAMAGED', 'PIECE', 'PACKINGS', 'ZIP_MET
            'BAD_BYTES', 'BAD_JSON', 'NO_OBJECT', 'DECODER', 'STRICT', 'GAP', 'TOKEN', 'ANOTHER', 'NEXT_OBJECT', 'BAD',
            'QUOTES', 'WIDTH', 'Tally', 'Stream', 'unpacked', 'readable', 'members', 'RawFile', 'printable', 'raw_files',
            'open_raw', 'detect', 'utf8_blocks', 'Chunk', 'Plan', 'last_line', 'line_plan', 'row_chunks', 'file_lines',
-           'joined', 'mended', 'Rows', 'text_rows', 'last_object', 'json_plan', 'json_rows', 'csv_rows', 'csv_plan']
+           'joined', 'repaired', 'Rows', 'text_rows', 'last_object', 'json_plan', 'json_rows', 'csv_rows', 'csv_plan']
 
 # %% ../../nbs/09_corpora/902_reading.ipynb #2bf301b8
 import bz2
@@ -477,7 +477,7 @@ def joined(pair: re.Match) -> str:
     return pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le")
 
 
-def mended(text: str) -> str | None:
+def repaired(text: str) -> str | None:
     "A row with marks of undecodable bytes in which surrogates were written as UTF-8; None if it holds other bad bytes."
     try:
         return PAIR.sub(joined, text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogatepass"))
@@ -503,7 +503,7 @@ class Rows:
         if len(text) > LIMIT // 4 and len(text.encode("utf-8", "surrogatepass")) > LIMIT:
             return TOO_LONG, text
         if not self.valid and HALF.search(text):
-            text = mended(text)
+            text = repaired(text)
         return (BAD_BYTES if text is None else None), text
 
     def take(self, line: int, text: str) -> tuple | None:
