@@ -136,6 +136,8 @@ def out_of_bounds(text: str, least: int, most: int) -> str | None:
 
 def sifted(item: Item, settings, tally: Tally) -> Item | None:
     "The item with the answers that fit; None, with its reason counted, if nothing is left."
+    if not (settings.min_prompt or settings.max_prompt or settings.min_answer or settings.max_answer):
+        return item
     wrong = out_of_bounds("".join(text for _, text in item.segments), settings.min_prompt, settings.max_prompt)
     reasons = [out_of_bounds(text, settings.min_answer, settings.max_answer) for text, _ in item.answers]
     if wrong or all(reasons):
