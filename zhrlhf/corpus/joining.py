@@ -201,7 +201,7 @@ def _of_prompts(items, settings, texts, split):
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #80b949c9
 def part_table(items: list[Item], settings) -> pa.Table:
-    "The rows of items as SCHEMA has them, one for each answer, sorted by the hash of the prompt."
+    "The rows of items as SCHEMA has them, one for each answer."
     if not items:
         return SCHEMA.empty_table()
     texts = [[text for _, text in item.segments] for item in items]
@@ -229,17 +229,17 @@ def part_table(items: list[Item], settings) -> pa.Table:
                         for item, asked in zip(items, texts) for text, _ in item.answers]}
     beside = _of_prompts(items, settings, texts, split.tolist()) | {
         "keys": _lists(keys), "asked_keys": _lists([[*map(codes.get, asked)] for asked in texts])}
-    order = np.argsort(place[of], kind="stable")
     columns = {}
-    for group, taken in ((rows, pa.array(of[order])), (ones, pa.array(order)),
-                         (beside, pa.array(of[order], mask=ones["n"][order] > 0))):
-        columns |= {name: pa.array(values, SCHEMA.field(name).type).take(taken) for name, values in group.items()}
+    for group, taken in ((rows, pa.array(of)), (ones, None), (beside, pa.array(of, mask=ones["n"] > 0))):
+        made = {name: pa.array(values, SCHEMA.field(name).type) for name, values in group.items()}
+        columns |= {name: column.take(taken) if taken is not None else column for name, column in made.items()}
     return pa.table(columns).select(SCHEMA.names)
 
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #747acd6d
 def write_part(table: pa.Table, task: Task) -> None:
-    "Writes rows that are sorted by hash as the part `task.number`: a file for each bucket that has some; none: all."
+    "Writes rows, sorted by hash, as the part `task.number`: a file for each bucket that has some; no rows: for all."
+    table = table.unify_dictionaries().sort_by("hash")
     hashes = table["hash"].to_numpy()
     ends = [int(hashes.searchsorted(np.uint64(n << (64 - task.bits)))) for n in range(1, 1 << task.bits)]
     for bucket, (begin, end) in enumerate(zip([0, *ends], [*ends, len(table)])):
@@ -254,10 +254,11 @@ def write_part(table: pa.Table, task: Task) -> None:
 
 def parse_part(task: Task) -> list:
     "Chunks become the part `task.number`; returns (corpus, counts)."
-    tally = Tally()
-    found = (item for chunk in task.chunks for item in SOURCES[task.corpus].parse(chunk, tally))
-    table = part_table([kept for item in found if (kept := sifted(item, task.settings, tally))], task.settings)
-    write_part(table, task)
+    tally, tables = Tally(), [SCHEMA.empty_table()]
+    for chunk in task.chunks:
+        items = (sifted(item, task.settings, tally) for item in SOURCES[task.corpus].parse(chunk, tally))
+        tables.append(part_table([*filter(None, items)], task.settings))
+    write_part(pa.concat_tables(tables), task)
     return [task.corpus, asdict(tally)]
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #fb8e3e37
