@@ -25,7 +25,7 @@ from .base.files import atomic_file, read_json, write_json
 from .base.runs import open_run, run_folders_held
 from .base.settings import opt, parse
 from .corpus.cleaning import SPLITS
-from .corpus.joining import Task, crew, cut, draw, fold, meet, once, parse_part, write_bucket
+from .corpus.joining import Task, crew, cut, draw, fold, meet, once, parse_part, pool, write_bucket, wrong
 from .corpus.reading import CHUNK, Tally
 from .corpus.sources import DIALECTS, SOURCES, batches, survey
 
@@ -119,8 +119,11 @@ def join_all(base: Task, jobs: dict, each, workers: int) -> dict:
         stage("cut", cut, [base])
         folded = stage("fold again", fold)
     drop("parts")
-    stage("draw", draw, [base._replace(memory=MEMORY, threads=workers)])
-    drop("pool.parquet", "drawn.parquet")
+    large, bits = base._replace(memory=MEMORY, threads=workers), max(base.bits - 3, 0)
+    stage("pool", pool, [large])
+    stage("draw", draw, [base._replace(number=n, bits=bits) for n in range(1 << bits)])
+    stage("wrong", wrong, [large])
+    drop("pool.parquet", "drawn")
     for counts in folded:
         for name, tally in counts.items():
             tallies[name].merge(Tally(**tally))
