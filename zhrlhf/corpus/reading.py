@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['FIRST', 'DAMAGE', 'BROKEN', 'DAMAGED', 'BITE', 'PACKINGS', 'MARK', 'LOCAL', 'HEADER', 'ZIP_METHODS', 'ENDING',
-           'LIKE_FILE', 'HIDDEN', 'MARKS', 'SHOWN', 'GB2312', 'HIGH', 'USUAL', 'CHUNK', 'LIMIT', 'TOO_LONG', 'HALF',
-           'PAIR', 'BAD_BYTES', 'BAD_JSON', 'NO_OBJECT', 'DECODER', 'STRICT', 'GAP', 'TOKEN', 'ANOTHER', 'NEXT_OBJECT',
-           'BAD', 'QUOTES', 'WIDTH', 'Tally', 'Stream', 'unpacked', 'readable', 'members', 'RawFile', 'printable',
-           'raw_files', 'open_raw', 'detect', 'utf8_blocks', 'Chunk', 'Plan', 'last_line', 'line_plan', 'row_chunks',
-           'file_lines', 'joined', 'repaired', 'Rows', 'text_rows', 'last_object', 'json_plan', 'json_rows', 'csv_rows',
-           'csv_plan']
+           'LIKE_FILE', 'HIDDEN', 'LOST_LINKS', 'MARKS', 'SHOWN', 'GB2312', 'HIGH', 'USUAL', 'CHUNK', 'LIMIT',
+           'TOO_LONG', 'HALF', 'PAIR', 'BAD_BYTES', 'BAD_JSON', 'NO_OBJECT', 'DECODER', 'STRICT', 'GAP', 'TOKEN',
+           'ANOTHER', 'NEXT_OBJECT', 'BAD', 'QUOTES', 'WIDTH', 'Tally', 'Stream', 'unpacked', 'readable', 'members',
+           'RawFile', 'shown', 'raw_files', 'open_raw', 'detect', 'utf8_blocks', 'Chunk', 'Plan', 'last_line',
+           'line_plan', 'row_chunks', 'file_lines', 'joined', 'repaired', 'Rows', 'text_rows', 'last_object',
+           'json_plan', 'json_rows', 'csv_rows', 'csv_plan']
 
 # %% ../../nbs/09_corpora/902_reading.ipynb #2bf301b8
 import bz2
@@ -25,6 +25,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -212,14 +213,19 @@ def readable(name: bytes) -> str:
             pass
 
 # %% ../../nbs/09_corpora/902_reading.ipynb #da26bca3
-def members(path: str, kind: str, say: Callable) -> Iterator[tuple]:
+def members(path: str, say: Callable) -> Iterator[tuple]:
     """(name, size, stream) of the files in the archive `path`, or of the file itself, without a name, if it is none.
 
     A stream is good until the next is asked for. `say(trouble)` hears what is wrong."""
     with open(path, "rb") as file:
-        stream = Stream(_from_file(file))
-        yield from (_zip_members(file, say) if kind == "zip" else _tar_members(unpacked(stream), say) if kind
-                    else [("", os.path.getsize(path), stream)])
+        stream = unpacked(Stream(_from_file(file)))
+        head = stream.peek(512)
+        if head[:4] in (MARK, b"PK\x05\x06"):
+            yield from _zip_members(file, say)
+        elif head[257:262] == b"ustar" or path.lower().endswith((".tar", ".tgz", ".tar.gz")):
+            yield from _tar_members(stream, say)
+        else:
+            yield "", os.path.getsize(path), stream
 
 # %% ../../nbs/09_corpora/902_reading.ipynb #43bfa9a0
 ENDING = re.compile(r"(?<=.)(?:(?:\.tar)?\.(?:gz|bz2|xz)|\.(?:tgz|tbz2|txz|tar|zip))\Z", re.I | re.S)  # of archives
@@ -234,60 +240,56 @@ class RawFile:
     name: str                 # how reports name it: relative to the raw folder, always printable
     parts: tuple[str, ...]    # names from the raw folder down to the file, without .zip, .gz …: they decide its corpus
     member: str = ""          # its name inside the archive `path`
-    kind: str = ""            # of the archive: zip or tar
+    kind: str = ""            # "archive" if it is a member
     size: int = 0             # bytes; unpacked for members
 
 
-def printable(name: str) -> str:
+def shown(name: str) -> str:
     "A file name that can be shown on one line, whatever bytes it has."
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 # %% ../../nbs/09_corpora/902_reading.ipynb #d58ec8b8
+LOST_LINKS = {errno.ENOENT: "link that leads nowhere", errno.ELOOP: "link that goes in a circle"}
+
+
 def _walk(root: str, notes: Tally) -> Iterator[tuple]:
     "(path, shown name, parts) of the regular files below `root`; links wait until the real folders are done."
-    seen, links, stack = set(), [], [(root, (os.path.basename(root) or "raw",))]
-    while stack or links:
-        path, parts = stack.pop() if stack else links.pop()
-        shown = "/".join(map(printable, parts[1:] or parts))
+    seen, queue = set(), deque([(root, (os.path.basename(root) or "raw",))])
+    while queue:
+        path, parts = queue.popleft()
+        name = "/".join(map(shown, parts[1:] or parts))
         try:
             status = os.stat(path)
-            entries = sorted(os.scandir(path), key=lambda e: e.name) if stat.S_ISDIR(status.st_mode) else []
+            if stat.S_ISREG(status.st_mode):
+                yield path, name, parts
+            elif not stat.S_ISDIR(status.st_mode):
+                notes.note("neither file nor folder", name)
+            elif (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                if LIKE_FILE.search(parts[-1]) and len(parts) > 1:
+                    notes.note("folder named like a file", name)
+                for entry in sorted(os.scandir(path), key=lambda e: e.name):
+                    if not HIDDEN.fullmatch(entry.name):
+                        put = queue.append if entry.is_symlink() else queue.appendleft
+                        put((entry.path, (*parts, entry.name)))
         except OSError as error:
-            kinds = {errno.ENOENT: "link that leads nowhere", errno.ELOOP: "link that goes in a circle"}
-            notes.note(kinds.get(error.errno, "unreadable"), shown)
-            continue
-        if stat.S_ISREG(status.st_mode):
-            yield path, shown, parts
-        elif not stat.S_ISDIR(status.st_mode):
-            notes.note("neither file nor folder", shown)
-        elif (status.st_dev, status.st_ino) not in seen:
-            seen.add((status.st_dev, status.st_ino))
-            if LIKE_FILE.search(parts[-1]) and len(parts) > 1:
-                notes.note("folder named like a file", shown)
-            for entry in reversed(entries):
-                if not HIDDEN.fullmatch(entry.name):
-                    (links if entry.is_symlink() else stack).append((entry.path, (*parts, entry.name)))
+            notes.note(LOST_LINKS.get(error.errno, "unreadable"), name)
 
 # %% ../../nbs/09_corpora/902_reading.ipynb #3ba1306c
-def _listed(path: str, shown: str, parts: tuple, notes: Tally) -> Iterator[RawFile]:
-    "The RawFiles of one file on disk: itself, or its members if its first bytes or its name tell an archive."
+def _listed(path: str, name: str, parts: tuple, notes: Tally) -> Iterator[RawFile]:
+    "The RawFiles of one file on disk: itself, or its members if it is an archive."
     parts = (*parts[:-1], ENDING.sub("", parts[-1]))
     try:
-        with open(path, "rb") as file:
-            head = unpacked(Stream(_from_file(file))).peek(512)
-        is_tar = head[257:262] == b"ustar" or path.lower().endswith((".tar", ".tgz", ".tar.gz"))
-        kind = "zip" if head[:4] in (MARK, b"PK\x05\x06") else "tar" if is_tar else ""
-        if not kind:
-            yield RawFile(path, shown, parts, size=os.path.getsize(path))
-            return
-        for name, size, _ in members(path, kind, lambda trouble: notes.note(trouble, shown)):
-            inner = [p for p in name.split("/") if p not in ("", ".", "..")]
+        for member, size, _ in members(path, lambda trouble: notes.note(trouble, name)):
+            inner = [part for part in member.split("/") if part not in ("", ".", "..")]
             if inner and not any(map(HIDDEN.fullmatch, inner)):
-                yield RawFile(path, f"{shown}/{'/'.join(map(printable, inner))}",
-                              (*parts, *inner[:-1], ENDING.sub("", inner[-1])), name, kind, size)
+                yield RawFile(path, "/".join([name, *map(shown, inner)]),
+                              (*parts, *inner[:-1], ENDING.sub("", inner[-1])), member, "archive", size)
+            elif not member:
+                yield RawFile(path, name, parts, size=size)
     except DAMAGE:
-        notes.note("unreadable", shown)
+        notes.note("unreadable", name)
 
 
 def raw_files(root: str, notes: Tally) -> list[RawFile]:
@@ -295,21 +297,21 @@ def raw_files(root: str, notes: Tally) -> list[RawFile]:
     be read. Raises UserError if there is nothing."""
     root = os.path.abspath(root)
     if not os.path.exists(root):
-        raise UserError(f"{printable(root)}: no such folder or file; give the folder that holds the raw corpora")
+        raise UserError(f"{shown(root)}: no such folder or file; give the folder that holds the raw corpora")
     return sorted((f for found in _walk(root, notes) for f in _listed(*found, notes)), key=lambda f: (f.name, f.member))
 
 # %% ../../nbs/09_corpora/902_reading.ipynb #72e882f8
 def open_raw(files: Iterable[RawFile], tally: Tally) -> Iterator[tuple]:
     "(file, stream) of each RawFile; neighbours in one archive are read in one pass. `tally` notes the trouble."
-    for (path, kind), group in groupby(files, key=lambda f: (f.path, f.kind)):
-        wanted = {f.member: f for f in group}
+    for path, group in groupby(files, key=lambda file: file.path):
+        wanted = {file.member: file for file in group}
         try:
-            for name, _, stream in members(path, kind, lambda trouble: None):
-                if name in wanted:
+            for member, _, stream in members(path, lambda trouble: None):
+                if file := wanted.get(member):
                     stream = unpacked(stream)
-                    yield wanted[name], stream
+                    yield file, stream
                     if stream.trouble:
-                        tally.note(stream.trouble, wanted[name].name)
+                        tally.note(stream.trouble, file.name)
         except OSError:
             tally.note("unreadable", next(iter(wanted.values())).name)
 
