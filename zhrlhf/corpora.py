@@ -25,9 +25,9 @@ from .base.files import atomic_file, read_json, write_json
 from .base.runs import open_run, run_folders_held
 from .base.settings import opt, parse
 from .corpus.cleaning import SPLITS
-from .corpus.joining import Task, batched, crew, cut, draw, fold, meet, once, parse_part, write_bucket
+from .corpus.joining import Task, crew, cut, draw, fold, meet, once, parse_part, write_bucket
 from .corpus.reading import Tally
-from .corpus.sources import DIALECTS, SOURCES, survey
+from .corpus.sources import DIALECTS, SOURCES, batches, survey
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #593b7ce0
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ def read_all(base: Task, jobs: dict, each) -> dict[str, Tally]:
     def tasks():
         yield base._replace(name="no chunk", number=next(numbers), corpus=[*jobs][0])  # a part, whatever there is
         for name, found in jobs.items():
-            for chunks in batched(name, found, tallies[name]):
+            pieces = (chunk for job in found for chunk in SOURCES[name].chunks(job, tallies[name]))
+            for chunks in batches(pieces, lambda chunk: len(chunk.data)):
                 yield base._replace(name=f"{chunks[0].name}:{chunks[0].line}", number=next(numbers), corpus=name,
                                     chunks=chunks)
                 bar.update(sum(len(chunk.data) for chunk in chunks))
@@ -251,7 +252,7 @@ def check_files(out, report):
     return report
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #4c00cf8d
-WORK_FORMAT = 3  # of the working files; another one when parts or buckets change
+WORK_FORMAT = 4  # of the working files; another one when parts or buckets change
 
 
 def same_inputs(work, jobs, raw):
@@ -284,7 +285,7 @@ def refuse_nothing(out, raw, entries):
     raise UserError(f"{raw}: no usable row. {'. '.join(why)}")
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #63c01eac
-BUCKET = 40 << 20  # bytes of raw text that a bucket holds; at most 64 buckets
+BUCKET = 40 << 20  # bytes of raw text that a bucket holds; at most 256 buckets
 MEMORY = 168       # MB that the DuckDBs of all workers may take together, as far as 64 MB for each allow
 
 
@@ -306,7 +307,8 @@ def prepare(settings: CorporaSettings) -> dict:
     same_inputs(work, jobs, settings.raw)
     size = sum(f.size for found in jobs.values() for job in found for f in job)
     workers = settings.workers or available()
-    base = Task("joining", settings, work, bits=min(size // BUCKET, 63).bit_length(), memory=max(64, MEMORY // workers))
+    bits, memory = min(size // BUCKET, 255).bit_length(), max(64, MEMORY // workers)
+    base = Task("joining", settings, work, bits, memory)
     with crew(workers) as each:
         entries = join_all(base, jobs, each, workers)
     refuse_nothing(out, settings.raw, entries)

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['DIRT', 'ENTITY', 'PICTURE', 'REPAIRS', 'BLANK_LINES', 'BLANKS', 'NUMBER', 'UNITS', 'SPLITS', 'PHRASES', 'REPEATED',
            'MISSING', 'FORMS', 'ASIDE', 'PLACES', 'BANDS', 'SHORTEST', 'ALIKE', 'clean_text', 'one_blank_line',
-           'squeezed', 'number', 'plain', 'key', 'hashes', 'digest', 'split_numbers', 'split_of', 'low_information',
-           'incomplete', 'verse_form', 'signature', 'bands', 'likeness']
+           'squeezed', 'number', 'plain', 'key', 'hashes', 'digest', 'split_numbers', 'low_information', 'incomplete',
+           'verse_form', 'signature', 'bands', 'likeness']
 
 # %% ../../nbs/09_corpora/905_cleaning.ipynb #54e53ae5
 import html
@@ -104,12 +104,6 @@ _EMPTY = ("\u115f", "\u1160", "\u2800")  # these look empty, though Unicode call
 _NO_WORD = re.compile(r"[\W_]+")
 
 
-def _hidden(character):
-    """Controls, joiners, direction marks, halves of surrogate pairs, unassigned and private characters: Unicode's
-    categories C."""
-    return unicodedata.category(character)[0] == "C"
-
-
 # characters of which a normal form, at most, makes ASCII marks: nearly all texts consist of them
 _COMMON = re.compile("[\u4e00-\u9fa5\\s!-~，。！？：；、“”‘’（）《》…—·]*+")
 _LETTERS = re.compile("[\u4e00-\u9fa50-9a-z]+")
@@ -124,14 +118,13 @@ def plain(text):
         return text
     for empty in _EMPTY:
         text = text.replace(empty, "")
-    if not text.isprintable():  # nearly all texts are
-        text = "".join(c for c in text if not _hidden(c))
+    if not text.isprintable():  # categories C: controls, joiners, direction marks, halves of pairs, private characters
+        text = "".join(c for c in text if unicodedata.category(c)[0] != "C")
     return unicodedata.normalize("NFKC", text)
 
 
 def key(text):
-    """The letters and digits of `text`, caseless: two texts that agree in it may not stand in two splits; `plain(text)`
-    if it has none."""
+    "The letters and digits of a text, caseless; `plain(text)` if it has none. Equal keys may not stand in two splits."
     if _COMMON.fullmatch(text) and (words := "".join(_LETTERS.findall(text.lower()))):
         return words            # what the steps below come to, at a third of the time
     text = plain(text)
@@ -148,8 +141,7 @@ def _hasher(purpose, seed):
 
 
 def hashes(texts, purpose, seed=0):
-    """64 bits of each text, uint64 [texts]: they depend on it, the purpose (up to 16 ASCII letters) and the seed, and
-    on nothing else."""
+    "64 bits of each text, uint64 [texts], from it, the seed and the purpose (up to 16 ASCII letters) alone."
     start, found = _hasher(purpose, seed), []
     for text in texts:
         hashed = start.copy()
@@ -167,15 +159,9 @@ SPLITS = ("train", "dev", "test")
 
 
 def split_numbers(keys, seed=0, dev=0.01, test=0.01):
-    """Places in SPLITS, uint8 [keys]: decided by the `key` of a text and the seed alone, so that no other row, file or
-    process has a say."""
+    "Places in SPLITS, uint8 [keys]: decided by the `key` of a text and the seed alone, not by any other row."
     place = (hashes(keys, "split", seed) >> np.uint64(11)) / 2**53  # from 0 to 1, below 1
     return np.select([place < dev, place >= 1 - test], [1, 2], 0).astype(np.uint8)
-
-
-def split_of(text, seed=0, dev=0.01, test=0.01):
-    "train, dev or test, for one text."
-    return SPLITS[split_numbers([key(text)], seed, dev, test)[0]]
 
 # %% ../../nbs/09_corpora/905_cleaning.ipynb #4cccc8d4
 PHRASES = frozenset(
@@ -187,8 +173,7 @@ REPEATED = 3  # so many times the same character, and nothing else
 
 
 def low_information(answer, *prompts, talk=True, key=key):
-    """Why an answer to what was asked says nothing, or None; `talk`: the rules for comments and answers to questions,
-    too; `key`: a faster way to the keys of these texts, if there is one."""
+    "Why an answer says nothing, or None; `talk`: people are talking; `key`: perhaps a faster way to the keys of texts."
     words = key(answer)
     if not (words.isalnum() or any(map(str.isalnum, words))):
         return "no letter or digit"
@@ -243,8 +228,7 @@ _PIECE, _TIMES, _PLUS = _odd(3, "piece"), _odd(PLACES, "times"), _odd(PLACES, "p
 
 
 def signature(text):
-    """The MinHash signature of the three-character pieces of `key(text)`, uint16 [32]; None for a text shorter than
-    SHORTEST."""
+    "The MinHash signature of the three-character pieces of `key(text)`, uint16 [32]; None if it is below SHORTEST."
     codes = np.frombuffer(key(text).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
     if len(codes) < SHORTEST:
         return None
@@ -264,6 +248,5 @@ def bands(signed):
 
 
 def likeness(signed, other):
-    """The share of places in which two signatures agree: an estimate of the share of pieces that two texts have in
-    common."""
+    "The share of places in which two signatures agree: about the share of pieces that two texts have in common."
     return float((signed == other).mean())

@@ -6,9 +6,9 @@
 __all__ = ['HASH', 'WORD', 'SCHEMA', 'NUMBERS', 'TALK', 'MOST', 'OFFERED', 'NAMES', 'LEAKS', 'BANDS', 'RIVALS', 'WHY', 'NO_CUTS',
            'FOUND', 'PLACES', 'QUESTIONS', 'REPLIES', 'UNITS', 'MADE', 'COUNTS', 'CUTS', 'POOL', 'TRIES', 'DRAWN',
            'WRONG', 'PIECES', 'TEXTS', 'SCORES', 'LENGTHS', 'NEGATIVES', 'crew', 'Task', 'once', 'out_of_bounds',
-           'sifted', 'nodes_of', 'hashed_score', 'keys_of', 'part_table', 'batched', 'write_part', 'parse_part', 'view',
-           'database', 'write_parquet', 'nearly', 'meet', 'fold', 'cut', 'with_draws', 'draw', 'write_pieces',
-           'staircase', 'ordered_pairs', 'figures_of', 'write_bucket']
+           'sifted', 'nodes_of', 'hashed_score', 'part_table', 'write_part', 'parse_part', 'view', 'database',
+           'write_parquet', 'nearly', 'meet', 'fold', 'cut', 'with_draws', 'draw', 'write_pieces', 'staircase',
+           'ordered_pairs', 'figures_of', 'write_bucket']
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #8c1533f5
 import errno
@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import threading
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -38,7 +39,7 @@ from ..base.errors import DISK_TROUBLE, UserError
 from ..base.files import read_json, write_json
 from .cleaning import (ALIKE, SPLITS, bands, digest, hashes, key, likeness, low_information, plain,
                                     signature, split_numbers)
-from .reading import CHUNK, Tally
+from .reading import Tally
 from .sources import SOURCES, Item, prefix_of, prompt_of
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #600caae8
@@ -57,10 +58,8 @@ def _guarded(function, task):
     except Exception as error:
         if getattr(error, "errno", None) in DISK_TROUBLE:
             raise
-        trace = error.__traceback__
-        while trace.tb_next:
-            trace = trace.tb_next
-        place = f"{Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno}"
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(at.filename).name}, line {at.lineno}"
         raise UserError(f"{getattr(task, 'name', task)}: {type(error).__name__}: {error} ({place}); this "
                         f"is a fault of the program and not of the data, please report it") from None
 
@@ -113,17 +112,26 @@ class Task(NamedTuple):
 
 
 def once(stage: str, function: Callable, task: Task):
-    "`function(task)`, any JSON; what is on the disk from an earlier run is not computed again."
-    done = task.work / stage / f"{task.number:06}.json"
-    if not done.exists():
-        write_json(done, function(task))
+    """`function(task)`, any JSON; what is on the disk from an earlier run is not computed again.
+
+    Where DuckDB could not do with the memory that it has been given, it gets twice as much, up to 16 times."""
+    done, most = task.work / stage / f"{task.number:06}.json", 16 * task.memory
+    while not done.exists():
+        try:
+            write_json(done, function(task))
+        except MemoryError as error:
+            if task.memory >= most:
+                raise UserError(f"{task.name}: memory ran out ({error!s:.160}); give fewer --workers and add --resume"
+                                ) from None
+            task = task._replace(memory=2 * task.memory)
     return read_json(done)
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #e64515a0
-def out_of_bounds(text: str, short: int, long: int) -> str | None:
+def out_of_bounds(text: str, least: int, most: int) -> str | None:
     "What is wrong with the length of a text, or None; 0 is no upper bound."
-    return f"under {short} characters" if len(text) < short else f"over {long} characters" if 0 < long < len(
-        text) else None
+    if len(text) < least:
+        return f"under {least} characters"
+    return f"over {most} characters" if 0 < most < len(text) else None
 
 
 def sifted(item: Item, settings, tally: Tally) -> Item | None:
@@ -171,13 +179,6 @@ def hashed_score(score: float) -> int:
     return digest(str(score), "score") | 1
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #451e2608
-def keys_of(items: list[Item]) -> dict[str, str]:
-    "{text: its key} for all texts of items, most of which occur more than once."
-    texts = chain.from_iterable((*item.keys, *(text for _, text in item.segments), *(text for text, _ in item.answers))
-                                for item in items)
-    return {text: key(text) for text in dict.fromkeys(texts)}
-
-
 def _lists(lists):
     "A column of lists of hashes."
     ends = np.cumsum([0, *map(len, lists)], dtype=np.int32)
@@ -203,10 +204,12 @@ def part_table(items: list[Item], settings) -> pa.Table:
     "The rows of items as SCHEMA has them, one for each answer, sorted by the hash of the prompt."
     if not items:
         return SCHEMA.empty_table()
-    words = keys_of(items)
-    codes = dict(zip(words, hashes(words.values(), "key").tolist()))
-    texts, keys = [[text for _, text in item.segments] for item in items], [[*map(codes.get, i.keys)] for i in items]
+    texts = [[text for _, text in item.segments] for item in items]
     answers = [(text, float(score)) for item in items for text, score in item.answers]
+    all_texts = chain(*texts, *(item.keys for item in items), (text for text, _ in answers))
+    words = {text: key(text) for text in dict.fromkeys(all_texts)}      # most texts occur more than once
+    codes = dict(zip(words, hashes(words.values(), "key").tolist()))
+    keys = [[*map(codes.get, item.keys)] for item in items]
     place = hashes((plain(prompt_of(item)) for item in items), "order", settings.seed)
     split = split_numbers([words[item.keys[0]] for item in items], settings.seed, settings.dev, settings.test)
     same = hashes((plain(text) for text, _ in answers), "answer")
@@ -234,19 +237,6 @@ def part_table(items: list[Item], settings) -> pa.Table:
     return pa.table(columns).select(SCHEMA.names)
 
 
-# %% ../../nbs/09_corpora/909_joining.ipynb #9be3b456
-def batched(corpus: str, jobs: list, tally: Tally) -> Iterator[tuple]:
-    "Yields tuples of chunks, about CHUNK bytes together."
-    waiting, size = [], 0
-    for chunk in (chunk for job in jobs for chunk in SOURCES[corpus].chunks(job, tally)):
-        waiting.append(chunk)
-        size += len(chunk.data)
-        if size >= CHUNK:
-            yield tuple(waiting)
-            waiting, size = [], 0
-    if waiting:
-        yield tuple(waiting)
-
 # %% ../../nbs/09_corpora/909_joining.ipynb #747acd6d
 def write_part(table: pa.Table, task: Task) -> None:
     "Writes rows that are sorted by hash as the part `task.number`: a file for each bucket that has some; none: all."
@@ -254,7 +244,7 @@ def write_part(table: pa.Table, task: Task) -> None:
     ends = [int(hashes.searchsorted(np.uint64(n << (64 - task.bits)))) for n in range(1, 1 << task.bits)]
     for bucket, (begin, end) in enumerate(zip([0, *ends], [*ends, len(table)])):
         if end > begin or not len(table):  # a part without rows is one of every bucket, so that none is without files
-            path = task.work / "parts" / f"{bucket:02}" / f"{task.number:06}.parquet"
+            path = task.work / "parts" / f"{bucket:03}" / f"{task.number:06}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
             own = path.with_name(f"{path.stem}.{os.getpid()}")
             pq.write_table(table.slice(begin, end - begin), own, compression="none", use_dictionary=_WORDS,
@@ -304,7 +294,7 @@ def database(task: Task, **tables: str) -> Iterator:
     except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
         if "No space left" in str(error) or "max_temp_directory_size" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(task.work)) from None
-        raise
+        raise MemoryError(str(error)) if isinstance(error, duckdb.OutOfMemoryException) else error
     finally:
         db.close()
         shutil.rmtree(spill, ignore_errors=True)
@@ -429,7 +419,7 @@ COUNTS = """
 def fold(task: Task) -> dict:
     "A bucket of rows becomes the answers of its records, in `made`; returns {corpus: counts}."
     values, tallies = (MOST, task.settings.drop_duplicates), {}
-    with database(task, rows=f"parts/{task.number:02}/*.parquet", gone="gone.parquet", cuts="cuts.parquet") as db:
+    with database(task, rows=f"parts/{task.number:03}/*.parquet", gone="gone.parquet", cuts="cuts.parquet") as db:
         for name, sql in {"found": FOUND, "places": PLACES, "questions": QUESTIONS, "replies": REPLIES,
                           "units": UNITS}.items():
             db.execute(f"CREATE TEMP TABLE {name} AS {sql.format(*values)}")
