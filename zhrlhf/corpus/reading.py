@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['FIRST', 'DAMAGE', 'BROKEN', 'DAMAGED', 'BITE', 'PACKINGS', 'MARK', 'LOCAL', 'HEADER', 'ZIP_METHODS', 'ENDING',
-           'LIKE_FILE', 'HIDDEN', 'LOST_LINKS', 'MARKS', 'SHOWN', 'GB2312', 'HIGH', 'USUAL', 'CHUNK', 'LIMIT',
-           'TOO_LONG', 'HALF', 'PAIR', 'BAD_BYTES', 'BAD_JSON', 'NO_OBJECT', 'DECODER', 'STRICT', 'GAP', 'TOKEN',
-           'ANOTHER', 'NEXT_OBJECT', 'BAD', 'QUOTES', 'WIDTH', 'Tally', 'Stream', 'unpacked', 'readable', 'members',
-           'RawFile', 'shown', 'raw_files', 'open_raw', 'detect', 'utf8_blocks', 'Chunk', 'Plan', 'last_line',
-           'line_plan', 'row_chunks', 'file_lines', 'joined', 'repaired', 'Rows', 'text_rows', 'last_object',
-           'json_plan', 'json_rows', 'csv_rows', 'csv_plan']
+           'LIKE_FILE', 'HIDDEN', 'LOST_LINKS', 'MARKS', 'GB2312', 'HIGH', 'USUAL', 'CHUNK', 'LIMIT', 'TOO_LONG',
+           'BAD_BYTES', 'BAD_JSON', 'NO_OBJECT', 'DECODER', 'STRICT', 'GAP', 'ANOTHER', 'NEXT_OBJECT', 'BAD', 'TOKEN',
+           'QUOTES', 'WIDTH', 'Tally', 'Stream', 'unpacked', 'readable', 'members', 'RawFile', 'shown', 'raw_files',
+           'open_raw', 'detect', 'utf8_blocks', 'Chunk', 'Plan', 'last_line', 'line_plan', 'row_chunks', 'file_lines',
+           'repaired', 'Rows', 'text_rows', 'last_object', 'json_plan', 'json_rows', 'csv_rows', 'csv_plan']
 
 # %% ../../nbs/09_corpora/902_reading.ipynb #2bf301b8
 import bz2
@@ -28,7 +27,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, groupby, pairwise
 from math import inf
 from typing import BinaryIO, NamedTuple
@@ -90,17 +89,17 @@ BROKEN, DAMAGED = "archive broken off", "archive damaged"
 
 
 class Stream:
-    "The bytes of an iterator of pieces. Where that raises, they end, and `trouble` says why."
+    "The bytes of an iterator of pieces. Where that raises `damage`, they end, and `trouble` says why."
 
-    def __init__(self, pieces: Iterable[bytes]):
-        self.pieces, self.head, self.trouble = filter(None, pieces), bytearray(), ""
+    def __init__(self, pieces: Iterable[bytes], damage: tuple = DAMAGE):
+        self.pieces, self.damage, self.head, self.trouble = filter(None, pieces), damage, bytearray(), ""
 
     def peek(self, size: int) -> bytes:
         "The next `size` bytes, which stay in the stream; fewer only at the end."
         try:
             while len(self.head) < size and (piece := next(self.pieces, b"")):
                 self.head += piece
-        except DAMAGE as error:
+        except self.damage as error:
             why = getattr(error, "strerror", None)
             self.trouble = (str(error) if isinstance(error, EOFError)
                             else f"cannot be read further, {why}".lower() if why else DAMAGED)
@@ -170,29 +169,27 @@ ZIP_METHODS = {0: None, 8: lambda: zlib.decompressobj(-15), 12: bz2.BZ2Decompres
 
 
 def _zip_places(file: BinaryIO, say: Callable) -> list[tuple]:
-    "(offset, packed size, size) of the members of a zip file: from its table of contents, else by their headers."
+    "(offset, packed size, size) of the members, or (offset, bytes up to the next, None) without a table of contents."
     try:
         with zipfile.ZipFile(file) as archive:
             return [(i.header_offset, i.compress_size, i.file_size) for i in archive.infolist()]
     except DAMAGE:
         say(DAMAGED)
-    places = []
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         begins = [found.start() for found in HEADER.finditer(data)]
-        for begin, end in pairwise([*begins, len(data)]):
-            _, _, flags, *_, packed, size, name, extra = LOCAL.unpack_from(data, begin)
-            if flags & 8 or packed == 0xFFFFFFFF:     # sizes stand behind the data, or as 64 bits
-                packed, size = end - begin - LOCAL.size - name - extra, 0
-            places.append((begin, packed, size))
-    return places
+        return [(begin, end - begin, None) for begin, end in pairwise([*begins, len(data)])]
 
 # %% ../../nbs/09_corpora/902_reading.ipynb #5c4a7ce1
 def _zip_members(file: BinaryIO, say: Callable) -> Iterator[tuple]:
     "(name, size, stream) of the files in a zip file."
     try:
-        for offset, packed, size in _zip_places(file, say):
-            file.seek(offset)
-            mark, _, flags, method, *_, name, extra = LOCAL.unpack(file.read(LOCAL.size))
+        for begin, packed, size in _zip_places(file, say):
+            file.seek(begin)
+            mark, _, flags, method, *_, here, whole, name, extra = LOCAL.unpack(file.read(LOCAL.size))
+            if size is None and (flags & 8 or here == 0xFFFFFFFF):  # sizes stand behind the data, or as 64 bits
+                packed, size = packed - LOCAL.size - name - extra, 0
+            elif size is None:
+                packed, size = here, whole
             name = file.read(name)
             file.seek(extra, os.SEEK_CUR)
             if mark != MARK or flags & 1 or method not in ZIP_METHODS:
@@ -318,8 +315,6 @@ def open_raw(files: Iterable[RawFile], tally: Tally) -> Iterator[tuple]:
 # %% ../../nbs/09_corpora/902_reading.ipynb #1bea755f
 MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
          (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-SHOWN = {"gb18030": "GB18030 (GBK)", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "utf-32-le": "UTF-32",
-         "utf-32-be": "UTF-32"}
 GB2312, HIGH = re.compile(rb"[\xa1-\xa9\xb0-\xf7][\xa1-\xfe]"), re.compile(rb"[\x80-\xff]")
 USUAL = re.compile("[\t\n\r -~\u2010-\u203f\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")  # ASCII, Chinese and its marks
 
@@ -332,7 +327,7 @@ def _failing(sample: bytes, encoding: str) -> float:
 
 
 def detect(sample: bytes) -> str | None:
-    "The codec's name for a sample that ends at the end of a line, if it can; None while it is plain ASCII."
+    "The codec's name for a sample; None while it is plain ASCII."
     # the UTF-16 whose byte order gives more blanks, line feeds, commas and quotes, if either gives any
     scores = {name: sum(map(sample.decode(name, "ignore").count, '\n\r \t",-'))
               for name in ("utf-16-le", "utf-16-be") if 0 in sample}
@@ -358,20 +353,18 @@ codecs.register_error("zhrlhf_bad", lambda error: ("\udcff", error.end))
 def utf8_blocks(stream: Stream, say: Callable) -> Iterator[bytes]:
     """The bytes of a stream as UTF-8; undecodable bytes stay undecodable, and if the first block has carriage returns
     only, they become line feeds. `say(kind)` hears of what was converted."""
-    blocks = iter(lambda: stream.read(CHUNK), b"")
-    first, decoder, old = next(blocks, b""), None, None
+    first, decoder, old = stream.read(CHUNK), None, None
     mark, encoding = next(((m, e) for m, e in MARKS if first.startswith(m)), (b"", None))
     if mark:
         say("byte order mark removed")
-    for block in chain([first[len(mark):]], blocks, [b""]):
-        if encoding is None:
-            encoding = detect(block if len(block) < CHUNK else block[:block.rfind(b"\n") + 1] or block)
-        if encoding in SHOWN and decoder is None:
-            say(f"read as {SHOWN[encoding]}")
+    for block in chain([first[len(mark):]], iter(lambda: stream.read(CHUNK), b""), [b""]):
+        encoding = encoding or detect(block)
+        if encoding not in (None, "utf-8") and decoder is None:
+            say("read as " + ("GB18030 (GBK)" if encoding == "gb18030" else encoding[:6].upper()))
             decoder = codecs.getincrementaldecoder(encoding)("zhrlhf_bad")
         if decoder:
             block = decoder.decode(block, not block).encode("utf-8", "surrogateescape")
-        if old is None and block:
+        if old is None:
             old = b"\r" in block and b"\n" not in block
         yield block.replace(b"\r", b"\n") if old else block
 
@@ -408,50 +401,36 @@ def line_plan(sample: bytes) -> Plan:
     "Every line is a row."
     return Plan("lines", last_line)
 
-# %% ../../nbs/09_corpora/902_reading.ipynb #904d4553
-def _cut(name: str, blocks: Iterator[bytes], tally: Tally, plan: Callable, tag: str) -> Iterator[Chunk]:
-    "The Chunks of one file; rows too long to fit into one are dropped while they pass."
-    made, buffer, line, passing = None, b"", 1, False
-    for block in chain(blocks, [None]):
-        buffer += block or b""
-        if passing:
-            found = made.resume.search(buffer)
-            end = found.end() if found else max(0, len(buffer) - 64)
-            line, buffer, passing = line + buffer.count(b"\n", 0, end), buffer[end:], not found
-        if passing or block is not None and len(buffer) < CHUNK:
-            continue
-        if made is None:
-            made = plan(buffer)
-            line, buffer = line + buffer.count(b"\n", 0, made.skip), buffer[made.skip:]
-        end = len(buffer) if block is None else made.cut(buffer)
-        if not end and len(buffer) >= CHUNK:
-            tally.read += 1
-            tally.drop(TOO_LONG, f"{name}:{line}")
-            passing = True
-        elif buffer[:end].strip():
-            yield Chunk(name, line, made.kind, buffer[:end], made.extra, tag)
-        line, buffer = line + buffer.count(b"\n", 0, end), buffer[end:]
-
 # %% ../../nbs/09_corpora/902_reading.ipynb #d1abf5de
-def row_chunks(files: Iterable[RawFile], tally: Tally, plan: Callable,
-               tag: Callable = lambda file: "") -> Iterator[Chunk]:
+def row_chunks(files: Iterable, tally: Tally, plan: Callable, tag: Callable = lambda file: "") -> Iterator[Chunk]:
     "The Chunks of RawFiles; `plan` makes a Plan of a file's first bytes, `tag` says what a file's place tells."
-    for file, stream in open_raw(files, tally):
-        def say(kind, file=file):
-            tally.note(kind, file.name)
-        empty, before = True, tally.read
-        for chunk in _cut(file.name, utf8_blocks(stream, say), tally, plan, tag(file)):
-            empty = False
-            yield chunk
-        if empty and tally.read == before:
-            say("empty file")
+    for file, raw in open_raw(files, tally):
+        text = Stream(utf8_blocks(raw, partial(tally.note, where=file.name)), damage=())
+        made, passing = plan(text.peek(CHUNK)), False
+        line = 1 + text.read(made.skip).count(b"\n")
+        if not text.peek(CHUNK).strip():
+            tally.note("empty file", file.name)
+        while buffer := text.peek(CHUNK):
+            if passing:  # a row that is too long for a chunk
+                found = made.resume.search(buffer)
+                end = found.end() if found else max(1, len(buffer) - 64)
+            else:
+                end = len(buffer) if len(buffer) < CHUNK else made.cut(buffer)
+            data = text.read(end)
+            if not passing and data.strip():
+                yield Chunk(file.name, line, made.kind, data, made.extra, tag(file))
+            elif not end:
+                tally.read += 1
+                tally.drop(TOO_LONG, f"{file.name}:{line}")
+            line += data.count(b"\n")
+            passing = not end or passing and not found
 
 
 def file_lines(file: RawFile, tally: Tally) -> Iterator[bytes]:
     "The lines of one RawFile as UTF-8, to be read beside another; lines too long are cut, but stay so."
     for _, stream in open_raw([file], tally):
         rest = b""
-        for block in utf8_blocks(stream, lambda kind: tally.note(kind, file.name)):
+        for block in utf8_blocks(stream, partial(tally.note, where=file.name)):
             *lines, rest = (rest + block).split(b"\n")
             yield from (line[:LIMIT + 1] for line in lines)
             rest = rest[:LIMIT + 1]
@@ -459,43 +438,31 @@ def file_lines(file: RawFile, tally: Tally) -> Iterator[bytes]:
             yield rest
 
 # %% ../../nbs/09_corpora/902_reading.ipynb #e780abfa
-HALF = re.compile("[\ud800-\udfff]")
-PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
-
-
-def joined(pair: re.Match) -> str:
-    "The character of a surrogate pair."
-    return pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+BAD_BYTES = "undecodable bytes"
 
 
 def repaired(text: str) -> str | None:
     "A row with marks of undecodable bytes in which surrogates were written as UTF-8; None if it holds other bad bytes."
     try:
-        return PAIR.sub(joined, text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogatepass"))
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
         return None
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 # %% ../../nbs/09_corpora/902_reading.ipynb #2b827dbd
-BAD_BYTES = "undecodable bytes"
-
-
 class Rows:
     "The rows of a chunk as text: counts them, drops those that cannot be read."
 
     def __init__(self, chunk: Chunk, tally: Tally):
-        self.chunk, self.tally, self.valid = chunk, tally, True
-        try:
-            self.text = chunk.data.decode()
-        except UnicodeDecodeError:
-            self.text, self.valid = chunk.data.decode("utf-8", "surrogateescape"), False
+        self.chunk, self.tally, self.text = chunk, tally, chunk.data.decode("utf-8", "surrogateescape")
 
     def fault(self, text: str) -> tuple:
         "(reason to drop a row or None, the row)."
-        if len(text) > LIMIT // 4 and len(text.encode("utf-8", "surrogatepass")) > LIMIT:
-            return TOO_LONG, text
-        if not self.valid and HALF.search(text):
-            text = repaired(text)
-        return (BAD_BYTES if text is None else None), text
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:  # it holds marks
+            size, text = len(text.encode("utf-8", "surrogateescape")), repaired(text)
+        return TOO_LONG if size > LIMIT else BAD_BYTES if text is None else None, text
 
     def take(self, line: int, text: str) -> tuple | None:
         "(where, text) of the row at `line`, counted as read; None if it is dropped."
@@ -521,33 +488,41 @@ def text_rows(chunk: Chunk, tally: Tally) -> Iterator[tuple]:
 BAD_JSON, NO_OBJECT = "bad JSON", "not a JSON object"
 DECODER, STRICT = json.JSONDecoder(strict=False), json.JSONDecoder()  # line feeds inside strings pass the first
 GAP = re.compile(r"[\s,\[\]\ufeff\0]*")
-TOKEN = re.compile(rb'"(?:[^"\\\n]++|\\.)*+"|[{}]')
 ANOTHER = re.compile(r"\}\s*,?\s*(?=\{)|\n\s*(?=\{)")        # where an object may begin: in text, in bytes
 NEXT_OBJECT = re.compile(ANOTHER.pattern.encode())
 BAD = object()                                               # the value of what is not JSON
 
 
-def _values(text: str) -> list:
-    "The JSON values in a text, with commas and brackets around them aside; [BAD] if it holds anything else."
-    values, at = [], GAP.match(text).end()
-    try:
-        while at < len(text):
-            value, at = DECODER.raw_decode(text, at)
-            values.append(value)
-            at = GAP.match(text, at).end()
-    except (ValueError, RecursionError):
-        return [BAD]
-    return values
+def _values(text: str) -> Iterator[tuple]:
+    "(begin, end, value) of the JSON values in a text, commas and brackets around them aside."
+    at = 0
+    while (at := GAP.match(text, at).end()) < len(text):
+        try:
+            # a stray quote must not reach into the next line
+            value, end = (DECODER if text[at] == "{" else STRICT).raw_decode(text, at)
+        except (ValueError, RecursionError):
+            another = ANOTHER.search(text, at)
+            value, end = BAD, another.end() if another else len(text)
+        yield at, end, value
+        at = end
+
+
+def _line_values(line: str) -> list[tuple]:
+    "The same of one line, which is BAD as a whole if a part of it is."
+    values = list(_values(line))
+    return [(0, len(line), BAD)] if any(value is BAD for _, _, value in values) else values
 
 # %% ../../nbs/09_corpora/902_reading.ipynb #dc26d72f
+TOKEN = re.compile(rb'"(?:[^"\\\n]++|\\.)*+"|[{}]')  # a string, in which braces do not count, or a brace
+
+
 def last_object(data: bytes) -> int:
     "Where the last whole outermost object ends; if braces do not match, the last place that looks like it."
     depth = end = 0
     for found in TOKEN.finditer(data):
-        brace = data[found.start()]
-        if brace == 123:       # {
+        if found[0] == b"{":
             depth += 1
-        elif brace == 125:     # }
+        elif found[0] == b"}":
             depth = max(0, depth - 1)
             end = end if depth else found.end()
     return end or max((m.end() for m in NEXT_OBJECT.finditer(data)), default=0)
@@ -555,47 +530,27 @@ def last_object(data: bytes) -> int:
 
 def json_plan(sample: bytes) -> Plan:
     "Lines or one document."
-    lines = [s for line in sample[:CHUNK].split(b"\n")[:200] if (s := line.strip(b" \t\r,[]\0\xef\xbb\xbf"))]
-    good = sum(any(isinstance(v, dict) for v in _values(line.decode("utf-8", "replace")))
+    lines = [s for line in sample.split(b"\n")[:200] if (s := line.strip(b" \t\r,[]\0\xef\xbb\xbf"))]
+    good = sum(any(isinstance(value, dict) for _, _, value in _line_values(line.decode("utf-8", "replace")))
                for line in lines[:100] if len(line) <= LIMIT)
     bracket = sample.lstrip(b" \t\r\n\0\xef\xbb\xbf")[:1] in (b"[", b"{")
     by_lines = 2 * good >= min(100, len(lines)) and len(lines) > 1 or not bracket
     return line_plan(sample) if by_lines else Plan("document", last_object, NEXT_OBJECT)
 
 # %% ../../nbs/09_corpora/902_reading.ipynb #27177381
-def _line_values(rows: Rows) -> Iterator[tuple]:
-    "(where, value) of a chunk with one value a line; more without a line feed between them are more rows."
-    for number, line in rows.lines():
-        row = None if GAP.fullmatch(line) else rows.take(number, line)
-        if row:
-            values = _values(row[1])
-            rows.tally.read += len(values) - 1
-            yield from ((row[0], value) for value in values)
-
-
-def _document_values(rows: Rows) -> Iterator[tuple]:
-    "(where, value) of a chunk of an array or of one object."
-    text, number, seen, at = rows.text, rows.chunk.line, 0, 0
-    while (at := GAP.match(text, at).end()) < len(text):
-        number, seen = number + text.count("\n", seen, at), at
-        try:
-            # a stray quote must not reach into the next line
-            value, end = (DECODER if text[at] == "{" else STRICT).raw_decode(text, at)
-        except (ValueError, RecursionError):
-            another = ANOTHER.search(text, at)
-            value, end = BAD, another.end() if another else len(text)
-        if row := rows.take(number, text[at:end]):
-            yield row[0], DECODER.decode(row[1]) if isinstance(value, dict) and not rows.valid else value
-        at = end
-
-
 def json_rows(chunk: Chunk, tally: Tally) -> Iterator[tuple]:
-    "(where, object) of a chunk of JSON."
-    for where, value in (_line_values if chunk.kind == "lines" else _document_values)(Rows(chunk, tally)):
-        if isinstance(value, dict):
-            yield where, value
-        else:
-            tally.drop(BAD_JSON if value is BAD else NO_OBJECT, where)
+    "(where, object) of a chunk of JSON: of its lines, or of the document that it is a part of."
+    rows = Rows(chunk, tally)
+    texts, values = (rows.lines(), _line_values) if chunk.kind == "lines" else ([(chunk.line, rows.text)], _values)
+    for number, text in texts:
+        seen = 0
+        for begin, end, value in values(text):
+            number, seen = number + text.count("\n", seen, begin), begin
+            row = rows.take(number, text[begin:end])
+            if row and isinstance(value, dict):
+                yield row[0], value if row[1] == text[begin:end] else DECODER.decode(row[1])
+            elif row:
+                tally.drop(BAD_JSON if value is BAD else NO_OBJECT, row[0])
 
 # %% ../../nbs/09_corpora/902_reading.ipynb #bbfbcf19
 QUOTES, WIDTH = "unbalanced quotes", "wrong number of columns"
