@@ -13,6 +13,7 @@ import html
 import io
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 
 # %% ../../nbs/10_tools/1005_plots.ipynb #614fdab6
@@ -39,7 +40,13 @@ FONT_HINT = "no Chinese font found, Chinese labels will be boxes; install one (D
 def chinese_font(candidates: Iterable[str] = CJK_FONTS) -> str | None:
     "The family name of the first of `candidates` that is installed, or None"
     from matplotlib import font_manager
-    installed = {font.name for font in font_manager.fontManager.ttflist}
+    fonts, candidates = font_manager.fontManager, list(candidates)
+    if not any(font.name in candidates for font in fonts.ttflist):
+        # matplotlib keeps its list of fonts on the disk, and does not see a font that was installed later
+        for path in {*font_manager.findSystemFonts()} - {font.fname for font in fonts.ttflist}:
+            with suppress(OSError, RuntimeError):  # not a font, or one that matplotlib cannot read
+                fonts.addfont(path)
+    installed = {font.name for font in fonts.ttflist}
     return next((name for name in candidates if name in installed), None)
 
 # %% ../../nbs/10_tools/1005_plots.ipynb #8916792a

@@ -6,9 +6,9 @@
 __all__ = ['HASH', 'WORD', 'SCHEMA', 'NUMBERS', 'TALK', 'MOST', 'OFFERED', 'NAMES', 'LEAKS', 'BANDS', 'RIVALS', 'WHY', 'NO_CUTS',
            'FOUND', 'PLACES', 'QUESTIONS', 'REPLIES', 'UNITS', 'MADE', 'COUNTS', 'CUTS', 'POOL', 'TRIES', 'DRAWN',
            'WRONG', 'PIECES', 'TEXTS', 'SCORES', 'LENGTHS', 'NEGATIVES', 'crew', 'Task', 'once', 'out_of_bounds',
-           'sifted', 'nodes_of', 'hashed_score', 'part_table', 'write_part', 'parse_part', 'view', 'database',
-           'write_parquet', 'nearly', 'meet', 'fold', 'cut', 'with_draws', 'draw', 'write_pieces', 'staircase',
-           'ordered_pairs', 'figures_of', 'write_bucket']
+           'sifted', 'nodes_of', 'hashed_score', 'part_table', 'write_part', 'parse_part', 'database', 'write_parquet',
+           'nearly', 'meet', 'fold', 'cut', 'with_draws', 'in_bucket', 'pool', 'draw', 'wrong', 'write_pieces',
+           'staircase', 'ordered_pairs', 'figures_of', 'write_bucket']
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #8c1533f5
 import errno
@@ -201,7 +201,7 @@ def _of_prompts(items, settings, texts, split):
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #80b949c9
 def part_table(items: list[Item], settings) -> pa.Table:
-    "The rows of items as SCHEMA has them, one for each answer, sorted by the hash of the prompt."
+    "The rows of items as SCHEMA has them, one for each answer."
     if not items:
         return SCHEMA.empty_table()
     texts = [[text for _, text in item.segments] for item in items]
@@ -229,17 +229,17 @@ def part_table(items: list[Item], settings) -> pa.Table:
                         for item, asked in zip(items, texts) for text, _ in item.answers]}
     beside = _of_prompts(items, settings, texts, split.tolist()) | {
         "keys": _lists(keys), "asked_keys": _lists([[*map(codes.get, asked)] for asked in texts])}
-    order = np.argsort(place[of], kind="stable")
     columns = {}
-    for group, taken in ((rows, pa.array(of[order])), (ones, pa.array(order)),
-                         (beside, pa.array(of[order], mask=ones["n"][order] > 0))):
-        columns |= {name: pa.array(values, SCHEMA.field(name).type).take(taken) for name, values in group.items()}
+    for group, taken in ((rows, pa.array(of)), (ones, None), (beside, pa.array(of, mask=ones["n"] > 0))):
+        made = {name: pa.array(values, SCHEMA.field(name).type) for name, values in group.items()}
+        columns |= {name: column.take(taken) if taken is not None else column for name, column in made.items()}
     return pa.table(columns).select(SCHEMA.names)
 
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #747acd6d
 def write_part(table: pa.Table, task: Task) -> None:
-    "Writes rows that are sorted by hash as the part `task.number`: a file for each bucket that has some; none: all."
+    "Writes rows, sorted by hash, as the part `task.number`: a file for each bucket that has some; no rows: for all."
+    table = table.unify_dictionaries().sort_by("hash")
     hashes = table["hash"].to_numpy()
     ends = [int(hashes.searchsorted(np.uint64(n << (64 - task.bits)))) for n in range(1, 1 << task.bits)]
     for bucket, (begin, end) in enumerate(zip([0, *ends], [*ends, len(table)])):
@@ -254,10 +254,11 @@ def write_part(table: pa.Table, task: Task) -> None:
 
 def parse_part(task: Task) -> list:
     "Chunks become the part `task.number`; returns (corpus, counts)."
-    tally = Tally()
-    found = (item for chunk in task.chunks for item in SOURCES[task.corpus].parse(chunk, tally))
-    table = part_table([kept for item in found if (kept := sifted(item, task.settings, tally))], task.settings)
-    write_part(table, task)
+    tally, tables = Tally(), [SCHEMA.empty_table()]
+    for chunk in task.chunks:
+        items = (sifted(item, task.settings, tally) for item in SOURCES[task.corpus].parse(chunk, tally))
+        tables.append(part_table([*filter(None, items)], task.settings))
+    write_part(pa.concat_tables(tables), task)
     return [task.corpus, asdict(tally)]
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #fb8e3e37
@@ -268,11 +269,6 @@ NAMES = list(SOURCES)
 def _quoted(text):
     "A string of SQL."
     return "'" + str(text).replace("'", "''") + "'"
-
-
-def view(db, task: Task, name: str, pattern: str) -> None:
-    "Makes a view of the Parquet files that a pattern names below the folder of the task."
-    db.execute(f"CREATE VIEW {name} AS FROM read_parquet({_quoted(f'{escape(str(task.work))}/{pattern}')})")
 
 
 @contextmanager
@@ -289,7 +285,7 @@ def database(task: Task, **tables: str) -> Iterator:
                                 "autoinstall_known_extensions": False})
     try:
         for name, pattern in tables.items():
-            view(db, task, name, pattern)
+            db.execute(f"CREATE VIEW {name} AS FROM read_parquet({_quoted(f'{escape(str(task.work))}/{pattern}')})")
         yield db
     except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
         if "No space left" in str(error) or "max_temp_directory_size" in str(error):
@@ -472,7 +468,7 @@ def with_draws(db, settings) -> None:
 TRIES = f"""
     WITH own AS (
         SELECT * FROM (SELECT hash, corpus, split, kind, points, wanted, depth, key, taken, low, {_WHERE}
-            FROM made JOIN draws USING (corpus) WHERE rank = 1)
+            FROM made JOIN draws USING (corpus) WHERE rank = 1 AND {{mine}})
         JOIN pool USING (near, branch, key)),
     tries AS (
         SELECT *, total - size AS others, unnest(range(if(depth IS NULL, 2 * wanted + 2 * len(taken) + 8,
@@ -482,13 +478,13 @@ TRIES = f"""
         (first + size + (hash % 1000000007 + try * if(others > 4 * (wanted + len(taken)), others // wanted + 1, 1))
             % others) % total) AS place
     FROM tries"""
-DRAWN = """
+DRAWN = f"""
     WITH possible AS (                                  -- small types, since all of it may be written to the disk
         SELECT t.hash, t.corpus, t.split, kind, try::USMALLINT AS try, wanted::UTINYINT AS wanted,
             coalesce(points, low - 1) AS score, pool.key, pool.home, pool.place::USMALLINT AS place,
             if(depth IS NULL, abs(pool.branch::BIGINT - t.branch::BIGINT), 0)::UINTEGER AS far,
             row_number() OVER (PARTITION BY t.hash, t.corpus, t.split, kind ORDER BY far, try) AS turn
-        FROM ({tries}) t JOIN pool ON t.near = pool.near AND t.place = pool.number
+        FROM ({TRIES}) t JOIN pool ON t.near = pool.near AND t.place = pool.number
         WHERE NOT list_contains(taken, pool.key)),
     different AS (                                      -- no text twice; the spare ones of a kind give way
         FROM possible QUALIFY 1 = row_number() OVER (
@@ -505,13 +501,30 @@ WRONG = """
     ORDER BY d.hash"""
 
 
-def draw(task: Task) -> None:
-    "`wrong.parquet`: the wrong answers of all records, sorted by hash. Numbers are drawn; the texts come last."
+def in_bucket(task: Task) -> str:
+    "SQL: whether a hash begins with the bits of `task.number`."
+    first = task.number << (64 - task.bits)
+    return f"hash BETWEEN {first}::UBIGINT AND {first + (1 << 64 - task.bits) - 1}::UBIGINT"
+
+
+def pool(task: Task) -> None:
+    "`pool.parquet`: the rings of all answers."
     with database(task, made="made/*.parquet") as db:
         with_draws(db, task.settings)
-        for name, sql in {"pool": POOL, "drawn": DRAWN.format(tries=TRIES), "wrong": WRONG}.items():
-            write_parquet(db, sql, task.work / f"{name}.parquet")
-            view(db, task, name, f"{name}.parquet")
+        write_parquet(db, POOL, task.work / "pool.parquet")
+
+
+def draw(task: Task) -> None:
+    "The numbers of the wrong answers of a bucket's records, in `drawn`."
+    with database(task, made="made/*.parquet", pool="pool.parquet") as db:
+        with_draws(db, task.settings)
+        write_parquet(db, DRAWN.format(mine=in_bucket(task)), task.work / "drawn" / f"{task.number:06}.parquet")
+
+
+def wrong(task: Task) -> None:
+    "`wrong.parquet`: the wrong answers of all records with their texts, sorted by hash."
+    with database(task, made="made/*.parquet", drawn="drawn/*.parquet") as db:
+        write_parquet(db, WRONG, task.work / "wrong.parquet")
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #a7ec1b87
 _SCORE = "if(score = floor(score), score::HUGEINT::VARCHAR, score::VARCHAR)"  # 1 and 0.5, as Python writes them
@@ -599,10 +612,9 @@ def write_bucket(task: Task) -> list:
     out.mkdir(exist_ok=True)
     for left in out.glob(f"{start}.*"):  # by a run that was stopped
         left.unlink()
-    first, last = task.number << (64 - task.bits), (task.number + 1 << (64 - task.bits)) - 1  # hashes of the bucket
     with database(task, mine=f"made/{start}.parquet", wrong="wrong.parquet") as db:
         with_draws(db, task.settings)
-        db.execute(f"CREATE TEMP TABLE drawn AS FROM wrong WHERE hash BETWEEN {first}::UBIGINT AND {last}::UBIGINT")
+        db.execute(f"CREATE TEMP TABLE drawn AS FROM wrong WHERE {in_bucket(task)}")
         both = {"corpus": NAMES, "split": SPLITS}
         write_pieces(db.sql(PIECES).fetch_record_batch(10_000), out, start, both, "rows")
         write_pieces(db.sql(TEXTS).fetch_record_batch(10_000), out, start, {"corpus": NAMES}, "texts")

@@ -286,13 +286,13 @@ BETWEEN = b"\x1f"                              # between the halves: no clean te
 SPACED = bytes.maketrans(b"\r\x1f", b"  ")
 
 
-def batches(pieces, length=len):
-    "Yields lists of pieces of about CHUNK bytes together."
+def batches(pieces, length=len, most=CHUNK):
+    "Yields lists of pieces of about `most` bytes together."
     batch, size = [], 0
     for piece in pieces:
         batch.append(piece)
         size += length(piece)
-        if size >= CHUNK:
+        if size >= most:
             yield batch
             batch, size = [], 0
     if batch:
