@@ -18,8 +18,6 @@ from html.entities import html5
 
 import numpy as np
 
-from .reading import HALF, PAIR, joined
-
 # %% ../../nbs/09_corpora/905_cleaning.ipynb #48bc0e4e
 DIRT = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\xa0\xad\u034f\u061c\u180e\u200b-\u200f\u2028-"
@@ -34,12 +32,17 @@ def _entity(found):
     return text if text and text != "\ufffd" else found[0]
 
 
+def _joined(pair):
+    "The character of a surrogate pair."
+    return pair[0].encode("utf-16", "surrogatepass").decode("utf-16")
+
+
 REPAIRS = (  # what is repaired, in this order: (what to call it, pattern, replacement)
     ("HTML entities decoded", ENTITY, _entity),
     ("", re.compile("\r\r?\n?"), "\n"),  # \r\r: one break that was doubled
     ("line separators made line feeds", re.compile("[\x0b\x0c\x85\u2028\u2029]"), "\n"),
-    ("", PAIR, joined),
-    ("half surrogate pairs removed", HALF, ""),
+    ("", re.compile("[\ud800-\udbff][\udc00-\udfff]"), _joined),
+    ("half surrogate pairs removed", re.compile("[\ud800-\udfff]"), ""),
     ("zero-width characters removed",
      re.compile(f"[\xad\u034f\u061c\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
                                                  f"|(?<![{PICTURE}])\u200d|\u200d(?![{PICTURE}])"), ""),
