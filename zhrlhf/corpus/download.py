@@ -19,6 +19,7 @@ import tempfile
 import time
 import zipfile
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path, PureWindowsPath
 
@@ -129,6 +130,17 @@ def inside(name: str) -> str:
     return "/".join(path.parts)
 
 # %% ../../nbs/09_corpora/911_download.ipynb #abd47a57
+class _Header(tarfile.TarInfo):
+    "A tar header whose names and notes are read into memory only if they are short"
+
+    @classmethod
+    def frombuf(cls, buf, encoding, errors):
+        header = super().frombuf(buf, encoding, errors)
+        if header.type not in tarfile.REGULAR_TYPES and header.size > 2**20:
+            raise UserError(f"a header of {header.size:,} bytes")
+        return header
+
+
 def _members(archive, folder):
     "(member, path, bytes, is it a folder, a file) of each in an open zip or tar; the path becomes the member's name"
     if isinstance(archive, zipfile.ZipFile):
@@ -160,7 +172,10 @@ def _spread(archive, folder, limit, count):
         elif os.path.lexists(folder / path):
             raise UserError(f"{path[:200]!r} comes twice")
         else:
-            archive.extract(member, folder)
+            try:
+                archive.extract(member, folder)
+            except (FileExistsError, NotADirectoryError):
+                raise UserError(f"{path[:200]!r} lies below a file of the archive") from None
             written, size = written + 1, size + length
     if not written or any(map(os.path.lexists, left_out)):
         raise UserError("no file in it, or a link and a file of one name")
@@ -170,7 +185,7 @@ def _spread(archive, folder, limit, count):
 def unpack(archive: str | Path, folder: str | Path, limit: int = LIMIT, count: int = COUNT) -> tuple[int, int, int]:
     "Unpacks all or nothing into a new folder; returns how many files, bytes, and links or notes of a Mac left out"
     with open(archive, "rb") as file:
-        opener = zipfile.ZipFile if file.read(2) == b"PK" else tarfile.open
+        opener = zipfile.ZipFile if file.read(2) == b"PK" else partial(tarfile.open, tarinfo=_Header)
     with opener(archive) as opened, tempfile.TemporaryDirectory(".tmp", ".", Path(folder).parent) as temp:
         (whole := Path(temp, "all")).mkdir()
         done = _spread(opened, whole, limit, count)
