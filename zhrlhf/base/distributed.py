@@ -27,8 +27,8 @@ def launched_processes() -> int:
 
 def _group():
     "torch.distributed if this process has joined a group, else None."
-    import torch.distributed as dist
-    return dist if dist.is_available() and dist.is_initialized() else None
+    dist = sys.modules.get("torch.distributed")  # who has not imported it has not joined one, and need not wait for it
+    return dist if dist and dist.is_available() and dist.is_initialized() else None
 
 
 def rank() -> int:
@@ -57,7 +57,7 @@ def _store():
 @atexit.register
 def leave_process_group() -> None:
     "Leaves the process group, if there is one; runs automatically when the process exits."
-    group = _group() if "torch" in sys.modules else None
+    group = _group()
     if group:
         if getattr(sys, "last_value", None) is not None:  # Python has printed the traceback of an error
             _tell_end()
@@ -76,7 +76,7 @@ def end_process(code: int = 0) -> NoReturn:
 
     In a process group Python's own shutdown is left out: a thread of gloo that gives up its last tensor while Python
     shuts down would abort the process, although its work is done."""
-    if "torch" not in sys.modules or _group() is None:
+    if _group() is None:
         sys.exit(code)
     if code:
         _tell_end()
