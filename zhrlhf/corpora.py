@@ -18,6 +18,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from .base.errors import UserError, printable, run_main
@@ -25,7 +26,8 @@ from .base.files import atomic_file, read_json, write_json
 from .base.runs import open_run, run_folders_held
 from .base.settings import opt, parse
 from .corpus.cleaning import SPLITS
-from .corpus.joining import Task, crew, cut, draw, fold, meet, once, parse_part, pool, write_bucket, wrong
+from .corpus.joining import (Task, crew, cut, draw, fold, meet, once, parse_part, pool, without_pandas,
+                                   write_bucket, wrong)
 from .corpus.reading import CHUNK, Tally
 from .corpus.sources import DIALECTS, SOURCES, batches, survey
 
@@ -159,14 +161,12 @@ SHARES = (0, 5, 25, 50, 75, 95, 100)
 
 def lengths_of(counts):
     "Percentiles of lengths {length: how often}, and how many lie in each bin, which begins at a power of two."
-    lengths, total, below = sorted(counts), sum(counts.values()), 0
-    percentiles, wanted, bins = {}, list(SHARES), Counter()
+    lengths, bins = sorted(counts), Counter()
     for length in lengths:
-        below += counts[length]
-        bins[1 << max(length.bit_length() - 1, 0)] += counts[length]
-        while wanted and below * 100 >= wanted[0] * total:
-            percentiles[str(wanted.pop(0))] = length
-    return {"percentiles": percentiles, "bins": {str(start): n for start, n in sorted(bins.items())}}
+        bins[str(1 << max(length.bit_length() - 1, 0))] += counts[length]
+    below = 100 * np.cumsum([counts[length] for length in lengths])
+    percentiles = {str(share): lengths[np.searchsorted(below, share * below[-1] // 100)] for share in SHARES if lengths}
+    return {"percentiles": percentiles, "bins": dict(bins)}
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #c25ea044
 def entry_of(tally, figures):
@@ -337,4 +337,5 @@ def main(argv=None):
 # %% ../nbs/09_corpora/912_corpora.ipynb #d16f1c0e
 #| eval: false
 if __name__ == "__main__":
+    without_pandas()
     run_main(main)

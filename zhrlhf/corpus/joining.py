@@ -5,16 +5,17 @@
 # %% auto #0
 __all__ = ['HASH', 'WORD', 'SCHEMA', 'NUMBERS', 'TALK', 'MOST', 'OFFERED', 'NAMES', 'LEAKS', 'BANDS', 'RIVALS', 'WHY', 'NO_CUTS',
            'FOUND', 'PLACES', 'QUESTIONS', 'REPLIES', 'UNITS', 'MADE', 'COUNTS', 'CUTS', 'POOL', 'TRIES', 'DRAWN',
-           'WRONG', 'PIECES', 'TEXTS', 'SCORES', 'LENGTHS', 'NEGATIVES', 'crew', 'Task', 'once', 'out_of_bounds',
-           'sifted', 'nodes_of', 'hashed_score', 'part_table', 'write_part', 'parse_part', 'database', 'write_parquet',
-           'nearly', 'meet', 'fold', 'cut', 'with_draws', 'in_bucket', 'pool', 'draw', 'wrong', 'write_pieces',
-           'staircase', 'ordered_pairs', 'figures_of', 'write_bucket']
+           'WRONG', 'PIECES', 'TEXTS', 'SCORES', 'LENGTHS', 'NEGATIVES', 'without_pandas', 'crew', 'Task', 'once',
+           'out_of_bounds', 'sifted', 'nodes_of', 'hashed_score', 'part_table', 'write_part', 'parse_part', 'database',
+           'write_parquet', 'nearly', 'meet', 'fold', 'cut', 'with_draws', 'in_bucket', 'pool', 'draw', 'wrong',
+           'write_pieces', 'staircase', 'ordered_pairs', 'figures_of', 'write_bucket']
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #8c1533f5
 import errno
 import os
 import shutil
 import signal
+import sys
 import threading
 import traceback
 from collections import Counter, deque
@@ -28,6 +29,7 @@ from glob import escape
 from itertools import chain, groupby
 from multiprocessing import connection, get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -43,8 +45,20 @@ from .reading import Tally
 from .sources import SOURCES, Item, prefix_of, prompt_of
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #600caae8
+def without_pandas() -> None:
+    """Keeps pyarrow from importing pandas with its first array: half a second and 36 MB in a process that has no use
+    for it. Whoever imports pandas later gets it."""
+    def find_spec(name, *_):
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+    sys.meta_path.insert(0, SimpleNamespace(find_spec=find_spec))
+    pa.array([0])
+    del sys.meta_path[0]
+
+
 def _begin(rope):
     "What a worker does first: it ignores Ctrl-C, and ends when the parent lets go of the other end of the `rope`."
+    without_pandas()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=lambda: (connection.wait([rope]), os._exit(1)), daemon=True).start()
 

@@ -237,7 +237,6 @@ class RawFile:
     name: str                 # how reports name it: relative to the raw folder, always printable
     parts: tuple[str, ...]    # names from the raw folder down to the file, without .zip, .gz …: they decide its corpus
     member: str = ""          # its name inside the archive `path`
-    kind: str = ""            # "archive" if it is a member
     size: int = 0             # bytes; unpacked for members
 
 
@@ -282,7 +281,7 @@ def _listed(path: str, name: str, parts: tuple, notes: Tally) -> Iterator[RawFil
             inner = [part for part in member.split("/") if part not in ("", ".", "..")]
             if inner and not any(map(HIDDEN.fullmatch, inner)):
                 yield RawFile(path, "/".join([name, *map(shown, inner)]),
-                              (*parts, *inner[:-1], ENDING.sub("", inner[-1])), member, "archive", size)
+                              (*parts, *inner[:-1], ENDING.sub("", inner[-1])), member, size)
             elif not member:
                 yield RawFile(path, name, parts, size=size)
     except DAMAGE:

@@ -21,7 +21,6 @@ from io import BytesIO
 from itertools import chain, islice, zip_longest
 from typing import NamedTuple
 
-from ..base.errors import UserError
 from .cleaning import (MISSING, clean_text, incomplete, number, one_blank_line, plain, squeezed,
                                     verse_form)
 from .reading import (CHUNK, Chunk, Plan, Rows, Tally, csv_plan, csv_rows, file_lines, json_plan,
@@ -99,7 +98,7 @@ def corpus_jobs(corpus: str, files: list) -> list[tuple]:
     for file in sorted(files, key=lambda f: (f.name.lower(), f.name)):
         if owner(file.parts)[0] == corpus:
             half = file.parts[-1].lower() in HALVES
-            jobs.setdefault((file.kind and file.path, file.parts[:-1]) if half else file.path, []).append(file)
+            jobs.setdefault((file.member and file.path, file.parts[:-1]) if half else file.path, []).append(file)
     whole = (tuple(job) for job in jobs.values() if is_pair(job) or job[0].parts[-1].lower() not in HALVES)
     return sorted(whole, key=lambda job: job[0].name)
 
@@ -460,7 +459,7 @@ def by_rows(file, notes):
     "The file as if it lay where its first rows belong; the same file if they tell nothing."
     name = file.parts[-1].lower()
     known = any(part.lower().startswith(("chinese-poetry", "classical-modern")) for part in file.parts)
-    if file.kind or known or "." in name and not name.endswith((".csv", ".tsv", ".json", ".jsonl", ".txt")):
+    if file.member or known or "." in name and not name.endswith((".csv", ".tsv", ".json", ".jsonl", ".txt")):
         return file
     sample = b"".join(block for _, stream in open_raw([file], Tally())
                       for block in utf8_blocks(BytesIO(stream.read(SAMPLE_BYTES)), lambda kind: None))
@@ -480,9 +479,6 @@ def by_rows(file, notes):
 # %% ../../nbs/09_corpora/908_sources.ipynb #7be171d1
 def survey(root, names=None):
     "(jobs, notes): {name: [job]} of the corpora found below `root`, and a Tally whose notes list what was passed over."
-    unknown = sorted(set(names or ()) - SOURCES.keys())
-    if unknown:
-        raise UserError(f"no corpus {unknown[0]!r}; there are {', '.join(SOURCES)}")
     notes = Tally()
     files = [file if owner(file.parts)[0] else by_rows(file, notes) for file in raw_files(root, notes)]
     jobs = {name: corpus_jobs(name, files) for name in SOURCES}
