@@ -121,10 +121,11 @@ def join_all(base: Task, jobs: dict, each, workers: int) -> dict:
         stage("cut", cut, [base])
         folded = stage("fold again", fold)
     drop("parts")
-    large, bits = base._replace(memory=MEMORY, threads=workers), max(base.bits - 3, 0)
-    stage("pool", pool, [large])
-    stage("draw", draw, [base._replace(number=n, bits=bits) for n in range(1 << bits)])
-    stage("wrong", wrong, [large])
+    stage("pool", pool, [base._replace(memory=MEMORY, threads=workers)])
+    bits = max(base.bits - 3, 0)
+    eights = [base._replace(name=f"buckets {8 * n} to {8 * n + 7}", number=n, bits=bits) for n in range(1 << bits)]
+    stage("draw", draw, eights)
+    stage("wrong", wrong, eights)
     drop("pool.parquet", "drawn")
     for counts in folded:
         for name, tally in counts.items():
@@ -132,7 +133,7 @@ def join_all(base: Task, jobs: dict, each, workers: int) -> dict:
     for found in stage("write", write_bucket):
         for name, group, kind, number in found:
             figures[name][group, kind] += number
-    drop("made", "wrong.parquet")
+    drop("made", "wrong_texts")
     return {name: entry_of(tallies[name], figures[name]) for name in jobs}
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #0b8dc2f3
@@ -259,7 +260,7 @@ def check_files(out, report):
     return report
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #4c00cf8d
-WORK_FORMAT = 4  # of the working files; another one when parts or buckets change
+WORK_FORMAT = 5  # of the working files; another one when parts or buckets change
 
 
 def same_inputs(work, jobs, raw):

@@ -512,13 +512,13 @@ DRAWN = f"""
 WRONG = """
     SELECT d.hash, d.corpus, d.split, d.kind, d.turn, d.score, text
     FROM drawn d JOIN made m ON d.home = m.hash AND d.place = m.rank AND d.corpus = m.corpus AND d.split = m.split
-    ORDER BY d.hash"""
+    WHERE {mine} ORDER BY d.hash"""
 
 
-def in_bucket(task: Task) -> str:
-    "SQL: whether a hash begins with the bits of `task.number`."
+def in_bucket(task: Task, column: str = "hash") -> str:
+    "SQL: whether the hash in a column begins with the bits of `task.number`."
     first = task.number << (64 - task.bits)
-    return f"hash BETWEEN {first}::UBIGINT AND {first + (1 << 64 - task.bits) - 1}::UBIGINT"
+    return f"{column} BETWEEN {first}::UBIGINT AND {first + (1 << 64 - task.bits) - 1}::UBIGINT"
 
 
 def pool(task: Task) -> None:
@@ -536,9 +536,10 @@ def draw(task: Task) -> None:
 
 
 def wrong(task: Task) -> None:
-    "`wrong.parquet`: the wrong answers of all records with their texts, sorted by hash."
+    "The texts of a bucket that were drawn as wrong answers, in `wrong_texts`, sorted by the hash of who drew them."
+    path = task.work / "wrong_texts" / f"{task.number:06}.parquet"
     with database(task, made="made/*.parquet", drawn="drawn/*.parquet") as db:
-        write_parquet(db, WRONG, task.work / "wrong.parquet")
+        write_parquet(db, WRONG.format(mine=in_bucket(task, "home")), path)
 
 # %% ../../nbs/09_corpora/909_joining.ipynb #a7ec1b87
 _SCORE = "if(score = floor(score), score::HUGEINT::VARCHAR, score::VARCHAR)"  # 1 and 0.5, as Python writes them
@@ -626,7 +627,7 @@ def write_bucket(task: Task) -> list:
     out.mkdir(exist_ok=True)
     for left in out.glob(f"{start}.*"):  # by a run that was stopped
         left.unlink()
-    with database(task, mine=f"made/{start}.parquet", wrong="wrong.parquet") as db:
+    with database(task, mine=f"made/{start}.parquet", wrong="wrong_texts/*.parquet") as db:
         with_draws(db, task.settings)
         db.execute(f"CREATE TEMP TABLE drawn AS FROM wrong WHERE {in_bucket(task)}")
         both = {"corpus": NAMES, "split": SPLITS}
