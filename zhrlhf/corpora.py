@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_PARTS', 'PART_BYTES', 'SHARES', 'WORK_FORMAT', 'BUCKET', 'MEMORY', 'CorporaSettings', 'read_all', 'join_all',
-           'joined_files', 'write_files', 'lengths_of', 'entry_of', 'report_of', 'table_of', 'found_jobs',
+           'joined_files', 'outputs', 'write_files', 'lengths_of', 'entry_of', 'report_of', 'table_of', 'found_jobs',
            'check_files', 'same_inputs', 'refuse_nothing', 'available', 'prepare', 'main']
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #7129dbdf
@@ -145,16 +145,17 @@ def joined_files(path: Path, parts: list[Path]) -> None:
                 shutil.copyfileobj(file, out, 1 << 20)
 
 
+def outputs(jobs: dict) -> dict[str, tuple]:
+    "{file: (whose lines it holds, their kind)} of a run."
+    return ({SOURCES[name].output: ([name], "rows") for name in jobs}
+            | {f"{split}.jsonl": ([split], "rows") for split in SPLITS} | {"pretrain_data_v1.jsonl": (jobs, "texts")})
+
+
 def write_files(base: Task, jobs: dict) -> None:
     "The lines of all buckets become the files of the run."
-    def lines(names, kind):
-        return [base.work / "lines" / f"{n:06}.{name}.{kind}" for name in names for n in range(1 << base.bits)]
-    out = Path(base.settings.out)
-    for name in jobs:
-        joined_files(out / SOURCES[name].output, lines([name], "rows"))
-    for split in SPLITS:
-        joined_files(out / f"{split}.jsonl", lines([split], "rows"))
-    joined_files(out / "pretrain_data_v1.jsonl", lines(jobs, "texts"))
+    for file, (names, kind) in outputs(jobs).items():
+        lines = [base.work / "lines" / f"{n:06}.{name}.{kind}" for name in names for n in range(1 << base.bits)]
+        joined_files(Path(base.settings.out) / file, lines)
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #6ca6c2d2
 SHARES = (0, 5, 25, 50, 75, 95, 100)
@@ -183,12 +184,9 @@ def entry_of(tally, figures):
 
 def report_of(settings, jobs, entries, passed):
     "The whole report. It names no folder and no time, so that the same input gives the same bytes."
-    out = Path(settings.out)
-    names = [SOURCES[name].output for name in jobs] + [f"{split}.jsonl"
-                                                        for split in SPLITS] + ["pretrain_data_v1.jsonl"]
     files = {}
-    for name in names:
-        with open(out / name, "rb") as file:
+    for name in outputs(jobs):
+        with open(Path(settings.out, name), "rb") as file:
             files[name] = {"bytes": os.fstat(file.fileno()).st_size,
                            "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     kept = {name: value for name, value in asdict(settings).items()
@@ -239,8 +237,6 @@ def found_jobs(settings):
         if not getattr(settings, name):
             raise UserError(f"--{name} is missing: give a folder to {'read' if name == 'raw' else 'write'}")
     raw = Path(settings.raw)
-    if not raw.exists():
-        raise UserError(f"{raw}: no such folder; --raw is the folder that holds the raw corpora")
     if Path(settings.out).resolve().is_relative_to(raw.resolve()):
         raise UserError(f"--out {settings.out}: lies within --raw {raw}, and would be read the next time; choose "
                         f"another folder")

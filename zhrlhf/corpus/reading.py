@@ -455,19 +455,15 @@ class Rows:
     def __init__(self, chunk: Chunk, tally: Tally):
         self.chunk, self.tally, self.text = chunk, tally, chunk.data.decode("utf-8", "surrogateescape")
 
-    def fault(self, text: str) -> tuple:
-        "(reason to drop a row or None, the row)."
-        try:
-            size = len(text.encode())
-        except UnicodeEncodeError:  # it holds marks
-            size, text = len(text.encode("utf-8", "surrogateescape")), repaired(text)
-        return TOO_LONG if size > LIMIT else BAD_BYTES if text is None else None, text
-
     def take(self, line: int, text: str) -> tuple | None:
         "(where, text) of the row at `line`, counted as read; None if it is dropped."
         where = f"{self.chunk.name}:{line}"
         self.tally.read += 1
-        reason, text = self.fault(text)
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:  # it holds marks
+            size, text = len(text.encode("utf-8", "surrogateescape")), repaired(text)
+        reason = TOO_LONG if size > LIMIT else BAD_BYTES if text is None else None
         return self.tally.drop(reason, where) if reason else (where, text)
 
     def lines(self) -> Iterator[tuple]:
