@@ -36,7 +36,7 @@ class Collection(NamedTuple):
     genre: str
     title: str                   # made of the record's fields
     lines: str = "paragraphs"    # the field that holds the text
-    simplify: str = ""           # what is turned into simplified characters: the text, or all
+    simplify: str = ""           # into simplified characters: text (and title, 「」 too), or all (author, title, text)
 
 
 BOOKS = ("sishuwujing", "四书五经")
@@ -52,7 +52,7 @@ COLLECTIONS = {
                       "{title}", simplify="all"),
     "ci": Collection(("ci", "songci", "宋词"), r"ci\.(?!.*rank).*\.json", "{author}", "词", "{rhythmic}"),
     "nalan": Collection(("nalanxingde", "纳兰性德"), r".*\.json", "{author}", "词", "{title}", "para"),
-    "huajianji": Collection(("huajianji", "花间集"), r".*(juan|卷).*\.json", "{author}", "词", "{title}"),
+    "huajianji": Collection(("huajianji", "花间集"), r"(huajianji|花间集).*(juan|卷).*\.json", "{author}", "词", "{title}"),
     "nantang": Collection(("nantang", "南唐", "南唐二主词"), r"poetrys.*\.json", "{author}", "词", "{title}"),
     "yuanqu": Collection(("yuanqu", "元曲"), r"yuanqu.*\.json", "{author}", "曲", "{title}")}
 
@@ -131,15 +131,9 @@ DIALECTS = ("script", "published")
 
 def prompt_of(item, dialect="script"):
     "The prompt of an item in one of the DIALECTS."
-    parts = []
-    for label, text in item.segments:
-        if parts and not label:
-            parts[-1] += f"\n{text}"
-        else:
-            parts.append(label + text)
-    if dialect == "script":
-        return " ".join(parts)
-    return "<sep>".join([*parts, "回答：" if item.prefix == "答：" else item.prefix])
+    glue = " " if dialect == "script" else "<sep>"
+    text = "".join((glue if label else "\n") * (n > 0) + label + part for n, (label, part) in enumerate(item.segments))
+    return text if dialect == "script" else text + glue + ("回答：" if item.prefix == "答：" else item.prefix)
 
 
 def prefix_of(item, dialect="script"):
@@ -253,14 +247,13 @@ UNEVEN, NO_MARK, NO_PARTNER = "uneven couplet halves", "no separator between two
 
 def halves(line):
     "The upper and the lower line that one line holds."
-    middle = len(line) // 2
-    even = len(line) % 2 and line[:middle], line[middle + 1:]
-    strong = STRONG.split(line)
-    if even[0] and STRONG.match(line[middle]):
+    at = len(line) // 2
+    even = (line[:at], line[at + 1:]) if len(line) % 2 and at else None
+    if even and STRONG.match(line[at]):
         return even
-    if len(strong) == 2:
-        return tuple(strong)
-    if even[0] and not line[middle].isalnum():
+    if len(parts := STRONG.split(line)) == 2:
+        return tuple(parts)
+    if even and not line[at].isalnum():
         return even
     for mark in WEAK:
         if len(parts := mark.split(line)) == 2:
@@ -383,11 +376,11 @@ def _filled(template, row, found):
 def _lines_of(row, name, found):
     "The lines of a work, cleaned."
     value = row.get(name)
-    value = [value] if isinstance(value, str) else value
-    lines = [clean_text(line, found) for line in value if isinstance(line, str)] if isinstance(value, list) else []
-    if not any(lines):
+    value = [value] if isinstance(value, str) else value if isinstance(value, list) else ()
+    lines = [text for line in value if isinstance(line, str) and (text := clean_text(line, found))]
+    if not lines:
         raise Bad("no lines")
-    return [line for line in lines if line]
+    return lines
 
 # %% ../../nbs/09_corpora/908_sources.ipynb #516cf3a5
 def poetry_item(row, where, found):
@@ -470,7 +463,7 @@ def by_rows(file, notes):
         fields = set().union(*(row for _, row in islice(json_rows(Chunk("", 1, plan.kind, sample), Tally()), 5)))
     parts = [(other,) for other, signs in SIGNS.items() if signs <= fields]
     if LABEL.match(sample.decode("utf-8", "replace").strip().partition("\n")[0]):
-        parts = [("bitext", file.parts[-1])]
+        parts = [("bitext", file.parts[-1].removesuffix(".json"))]
     if not parts:
         return file
     notes.note("known by its rows, not by its name", file.name)
