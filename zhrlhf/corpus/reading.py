@@ -47,7 +47,7 @@ def _by_place(where: str) -> tuple:
 # %% ../../nbs/09_corpora/902_reading.ipynb #59c279b0
 @dataclass
 class Tally:
-    "What happened to the rows of one corpus: read = kept + dropped once all is done. The order of merging does not matter."
+    "What happened to the rows of one corpus: read = kept + dropped at the end. The order of merging does not matter."
     read: int = 0
     kept: int = 0
     dropped: dict = field(default_factory=dict)  # reason -> [rows, first places]
