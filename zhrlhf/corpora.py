@@ -161,7 +161,7 @@ def write_files(base: Task, jobs: dict) -> None:
 SHARES = (0, 5, 25, 50, 75, 95, 100)
 
 
-def lengths_of(counts):
+def lengths_of(counts: Counter) -> dict:
     "Percentiles of lengths {length: how often}, and how many lie in each bin, which begins at a power of two."
     lengths, bins = sorted(counts), Counter()
     for length in lengths:
@@ -171,7 +171,7 @@ def lengths_of(counts):
     return {"percentiles": percentiles, "bins": dict(bins)}
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #c25ea044
-def entry_of(tally, figures):
+def entry_of(tally: Tally, figures: Counter) -> dict:
     "One corpus in the report."
     groups = {}
     for (group, kind), number in figures.items():
@@ -182,7 +182,7 @@ def entry_of(tally, figures):
             "lengths": {name: lengths_of(groups.get(name, {})) for name in ("prompt", "answer")}}
 
 
-def report_of(settings, jobs, entries, passed):
+def report_of(settings: CorporaSettings, jobs: dict, entries: dict, passed: Tally) -> dict:
     "The whole report. It names no folder and no time, so that the same input gives the same bytes."
     files = {}
     for name in outputs(jobs):
@@ -213,7 +213,7 @@ def _reasons(title, table):
             f"({', '.join(n['first'])}{', …' if n['rows'] > len(n['first']) else ''})" for kind, n in table.items()]
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #6362e385
-def table_of(report):
+def table_of(report: dict) -> str:
     "The report as text: a table of the corpora, then what was dropped, noted and drawn in each."
     head = ["corpus", "read", "kept", "repeated", "records", *SPLITS, "SFT", "staircase", "all pairs",
             "prompt 5/50/95 %", "answer 5/50/95 %"]
@@ -231,7 +231,7 @@ def table_of(report):
     return "\n".join(lines + _reasons("passed over", report["passed over"]))
 
 # %% ../nbs/09_corpora/912_corpora.ipynb #b16e7e4a
-def found_jobs(settings):
+def found_jobs(settings: CorporaSettings) -> tuple[dict, Tally]:
     "(jobs by corpus, what was passed over); a `UserError` says what was looked for if something is not there."
     for name in ("raw", "out"):
         if not getattr(settings, name):
@@ -248,7 +248,7 @@ def found_jobs(settings):
     return {name: jobs[name] for name in SOURCES if jobs.get(name)}, passed
 
 
-def check_files(out, report):
+def check_files(out: Path, report: dict) -> dict:
     "Refuses a finished run whose files are not those that it wrote."
     for name, file in report["files"].items():
         if not (out / name).is_file() or (out / name).stat().st_size != file["bytes"]:
@@ -259,7 +259,7 @@ def check_files(out, report):
 WORK_FORMAT = 5  # of the working files; another one when parts or buckets change
 
 
-def same_inputs(work, jobs, raw):
+def same_inputs(work: Path, jobs: dict, raw: str) -> None:
     "Refuses to go on with working files of another version, or with raw files that have changed since the run began."
     stats = {f.name: os.stat(f.path) for found in jobs.values() for job in found for f in job}
     now, known = {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}, work / "inputs.json"
@@ -276,7 +276,7 @@ def same_inputs(work, jobs, raw):
                         f"--out")
 
 
-def refuse_nothing(out, raw, entries):
+def refuse_nothing(out: Path, raw: str, entries: dict) -> None:
     "A `UserError` that says why, if no row was kept; the folder may then be used again."
     if any(entry["kept"] for entry in entries.values()):
         return
@@ -293,7 +293,7 @@ BUCKET = 40 << 20  # bytes of raw text that a bucket holds; at most 256 buckets
 MEMORY = 168       # MB that the DuckDBs of all workers may take together, as far as 64 MB for each allow
 
 
-def available():
+def available() -> int:
     "The processor cores that this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -323,7 +323,7 @@ def prepare(settings: CorporaSettings) -> dict:
     return report
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     "The command line of `corpora`."
     words = sys.argv[1:] if argv is None else list(argv)
     if words[:1] in (["list"], ["download"]):

@@ -12,6 +12,7 @@ __all__ = ['DIRT', 'ENTITY', 'PICTURE', 'REPAIRS', 'BLANK_LINES', 'BLANKS', 'NUM
 import html
 import re
 import unicodedata
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from hashlib import blake2b
 from html.entities import html5
@@ -46,7 +47,7 @@ REPAIRS = (  # what is repaired, in this order: (what to call it, pattern, repla
     ("", re.compile("\xa0"), " "))
 
 # %% ../../nbs/09_corpora/905_cleaning.ipynb #021729cb
-def clean_text(text, found=None):
+def clean_text(text: str, found: set | None = None) -> str:
     """A text without dirt and without blanks at its ends; the set `found` gets the names of what was repaired.
 
     Its first line stays indented if a later one is indented as much."""
@@ -67,7 +68,7 @@ BLANK_LINES = re.compile(r"\n(?:[^\S\n]*+\n){2,}")
 BLANKS = re.compile(r"(?<![!-~\u00c0-\u024f\s])\s+|(?<!\s)\s++(?![!-~\u00c0-\u024f])")  # not between two Latin words
 
 
-def one_blank_line(text):
+def one_blank_line(text: str) -> str:
     "A text whose paragraphs are separated by at most one blank line: more of them are layout."
     return BLANK_LINES.sub("\n\n", text)
 
@@ -80,7 +81,7 @@ def _closed(line):
     return " ".join(BLANKS.sub("", line).split())
 
 
-def squeezed(text):
+def squeezed(text: str) -> str:
     "The lines of a text without the blanks that Chinese does not need: some corpora have one between all characters."
     return one_blank_line("\n".join(map(_closed, text.split("\n")))) if len(text.split(None, 1)) > 1 else text
 
@@ -89,7 +90,7 @@ NUMBER = re.compile(r"([+-]?\d{1,18}(?:\.\d+)?)\s*([万亿]?)")
 UNITS = {"": 1, "万": 10_000, "亿": 100_000_000}
 
 
-def number(value):
+def number(value: object) -> int | float | None:
     "A count as a number, whole where it is: 12, '12', '1,200', '1.2万', True, '是'; None if it is none."
     text = str(int(value) if isinstance(value, bool) else value).strip().replace(",", "")
     found = NUMBER.fullmatch({"true": "1", "是": "1", "false": "0", "否": "0"}.get(text.lower(), text))
@@ -108,7 +109,7 @@ _COMMON = re.compile("[\u4e00-\u9fa5\\s!-~，。！？：；、“”‘’（�
 _LETTERS = re.compile("[\u4e00-\u9fa50-9a-z]+")
 
 
-def plain(text):
+def plain(text: str) -> str:
     "`text` in NFKC without white space and invisible characters: two texts that agree in it are the same text."
     common, text = _COMMON.fullmatch(text), "".join(text.split())
     if not unicodedata.is_normalized("NFKD", text):
@@ -122,7 +123,7 @@ def plain(text):
     return unicodedata.normalize("NFKC", text)
 
 
-def key(text):
+def key(text: str) -> str:
     "The letters and digits of a text, caseless; `plain(text)` if it has none. Equal keys may not stand in two splits."
     if _COMMON.fullmatch(text) and (words := "".join(_LETTERS.findall(text.lower()))):
         return words            # what the steps below come to, at a third of the time
@@ -139,7 +140,7 @@ def _hasher(purpose, seed):
     return blake2b(digest_size=8, key=str(seed).encode(), person=purpose.encode())
 
 
-def hashes(texts, purpose, seed=0):
+def hashes(texts: Iterable[str], purpose: str, seed: int = 0) -> np.ndarray:
     "64 bits of each text, uint64 [texts], from it, the seed and the purpose (up to 16 ASCII letters) alone."
     start, found = _hasher(purpose, seed), []
     for text in texts:
@@ -149,7 +150,7 @@ def hashes(texts, purpose, seed=0):
     return np.frombuffer(b"".join(found), ">u8").astype(np.uint64)
 
 
-def digest(text, purpose, seed=0):
+def digest(text: str, purpose: str, seed: int = 0) -> int:
     "The same of one text, a whole number."
     return int(hashes([text], purpose, seed)[0])
 
@@ -157,7 +158,7 @@ def digest(text, purpose, seed=0):
 SPLITS = ("train", "dev", "test")
 
 
-def split_numbers(keys, seed=0, dev=0.01, test=0.01):
+def split_numbers(keys: Iterable[str], seed: int = 0, dev: float = 0.01, test: float = 0.01) -> np.ndarray:
     "Places in SPLITS, uint8 [keys]: decided by the `key` of a text and the seed alone, not by any other row."
     place = (hashes(keys, "split", seed) >> np.uint64(11)) / 2**53  # from 0 to 1, below 1
     return np.select([place < dev, place >= 1 - test], [1, 2], 0).astype(np.uint8)
@@ -170,7 +171,7 @@ PHRASES = frozenset(
 _ADDRESS = re.compile(r"(?:https?://|www\.)[!-~]+")
 
 
-def low_information(answer, *prompts, talk=True, key=key):
+def low_information(answer: str, *prompts: str, talk: bool = True, key: Callable = key) -> str | None:
     "Why an answer says nothing, or None; `talk`: people are talking; `key`: perhaps a faster way to the keys of texts."
     words = key(answer)
     if not (words.isalnum() or any(map(str.isalnum, words))):
@@ -191,7 +192,7 @@ MISSING = "missing characters"
 _GAPS = re.compile(r"[\ufffd〓□◇◆■●▢☐{}\u2ff0-\u2fff\ue000-\uf8ff\U000f0000-\U0010ffff]|\[(?!\w\])")
 
 
-def incomplete(text, talk=True):
+def incomplete(text: str, talk: bool = True) -> bool:
     "Whether marks stand in place of characters; `talk`: only those that no living person writes."
     return "\ufffd" in text or "〓" in text if talk else _GAPS.search(text) is not None
 
@@ -201,7 +202,7 @@ FORMS = {3: "三言诗", 4: "四言诗", 5: "五言诗", 6: "六言诗", 7: "七
 ASIDE = re.compile(r"[(（][^()（）]*+[)）]|[\[\]]")  # what an editor has added
 
 
-def verse_form(lines):
+def verse_form(lines: Iterable[str]) -> str:
     "What a poem is called after the number of characters in all its lines; 诗 if that does not say it."
     text = ASIDE.sub("", "\n".join(lines))
     lengths = {len(line) for line in re.split(r"[\W_]+", text) if line}
@@ -225,7 +226,7 @@ def _odd(n, purpose):
 _PIECE, _TIMES, _PLUS = _odd(3, "piece"), _odd(PLACES, "times"), _odd(PLACES, "plus")
 
 
-def signature(text):
+def signature(text: str) -> np.ndarray | None:
     "The MinHash signature of the three-character pieces of `key(text)`, uint16 [32]; None if it is below SHORTEST."
     codes = np.frombuffer(key(text).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
     if len(codes) < SHORTEST:
@@ -240,11 +241,11 @@ def signature(text):
     return least.astype(np.uint16)
 
 
-def bands(signed):
+def bands(signed: np.ndarray) -> list[int]:
     "The BANDS 64-bit keys of a signature under which nearly equal texts meet."
     return [digest(bytes(part).hex(), f"band {n}") for n, part in enumerate(np.split(signed, BANDS))]
 
 
-def likeness(signed, other):
+def likeness(signed: np.ndarray, other: np.ndarray) -> float:
     "The share of places in which two signatures agree: about the share of pieces that two texts have in common."
     return float((signed == other).mean())

@@ -13,17 +13,18 @@ __all__ = ['BOOKS', 'COLLECTIONS', 'OUTPUTS', 'HALVES', 'LAYOUTS', 'DIALECTS', '
 
 # %% ../../nbs/09_corpora/908_sources.ipynb #5ce388fa
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
 from io import BytesIO
 from itertools import chain, islice, zip_longest
+from pathlib import Path
 from typing import NamedTuple
 
 from .cleaning import (MISSING, clean_text, incomplete, number, one_blank_line, plain, squeezed,
                                     verse_form)
-from .reading import (CHUNK, Chunk, Plan, Rows, Tally, csv_plan, csv_rows, file_lines, json_plan,
+from .reading import (CHUNK, Chunk, Plan, RawFile, Rows, Tally, csv_plan, csv_rows, file_lines, json_plan,
                                    json_rows, last_line, line_plan, open_raw, raw_files, row_chunks, text_rows,
                                    utf8_blocks)
 
@@ -129,38 +130,38 @@ class Bad(Exception):
 DIALECTS = ("script", "published")
 
 
-def prompt_of(item, dialect="script"):
+def prompt_of(item: Item, dialect: str = "script") -> str:
     "The prompt of an item in one of the DIALECTS."
     glue = " " if dialect == "script" else "<sep>"
     text = "".join((glue if label else "\n") * (n > 0) + label + part for n, (label, part) in enumerate(item.segments))
     return text if dialect == "script" else text + glue + ("回答：" if item.prefix == "答：" else item.prefix)
 
 
-def prefix_of(item, dialect="script"):
+def prefix_of(item: Item, dialect: str = "script") -> str:
     "The prefix of its record; the published dialect has it inside the prompt."
     return item.prefix if dialect == "script" else ""
 
 # %% ../../nbs/09_corpora/908_sources.ipynb #1ecea6bc
-def optional(row, name, found):
+def optional(row: dict, name: str, found: set) -> str:
     "The clean text of a field, empty if there is none."
     value = row.get(name)
     return clean_text(value, found) if isinstance(value, str) else ""
 
 
-def needed(row, name, found):
+def needed(row: dict, name: str, found: set) -> str:
     "The clean text of a field that must be there."
     if text := optional(row, name, found):
         return text
     raise Bad(f"no {name}")
 
 
-def whole(talk, *texts):
+def whole(talk: bool, *texts: str) -> None:
     "A row in which one of the texts has gaps is useless."
     if incomplete("\n".join(texts), talk):
         raise Bad(MISSING)
 
 
-def items(rows, make, tally):
+def items(rows: Iterable[tuple], make: Callable, tally: Tally) -> Iterator[Item]:
     "Yields the Items that `make(row, where, found)` makes of (where, row); what it refuses is dropped with its reason."
     for where, row in rows:
         found = set()
@@ -176,7 +177,7 @@ def items(rows, make, tally):
         yield item
 
 # %% ../../nbs/09_corpora/908_sources.ipynb #ca95d21e
-def baike_item(row, where, found):
+def baike_item(row: dict, where: str, found: set) -> Item:
     "qid, category, title, desc, answer → one question, one answer."
     title, desc, answer = (one_blank_line(optional(row, name, found)) for name in ("title", "desc", "answer"))
     asked = [text for text in (title, "" if plain(desc) in plain(title) else desc) if text]
@@ -188,7 +189,7 @@ def baike_item(row, where, found):
                 optional(row, "category", found), where)
 
 
-def zhidao_item(row, where, found):
+def zhidao_item(row: dict, where: str, found: set) -> Item:
     "title, question, reply, is_best → one question, one reply with its score."
     title, reply = needed(row, "title", found), needed(row, "reply", found)
     question = optional(row, "question", found)
@@ -204,18 +205,18 @@ ZHIDAO = {"title": ("标题", "问题标题"), "question": ("问题", "内容", 
           "is_best": ("best", "最佳", "是否最佳", "最佳答案")}
 
 
-def zhidao_plan(sample):
+def zhidao_plan(sample: bytes) -> Plan:
     "CSV, or JSON if it begins with a bracket."
     begin = sample.lstrip(b" \t\r\n\0\xef\xbb\xbf")[:1]
     return json_plan(sample) if begin in (b"{", b"[") else csv_plan(sample, ZHIDAO)
 
 
-def zhidao_rows(chunk, tally):
+def zhidao_rows(chunk: Chunk, tally: Tally) -> Iterator[tuple]:
     "Rows of either form."
     return csv_rows(chunk, tally) if chunk.kind == "csv" else json_rows(chunk, tally)
 
 # %% ../../nbs/09_corpora/908_sources.ipynb #aad2527f
-def weibo_answers(comments, found):
+def weibo_answers(comments: object, found: set) -> tuple:
     "Comments with their likes, most liked and longest first."
     best = {}
     for comment in comments if isinstance(comments, list) else ():
@@ -230,7 +231,7 @@ def weibo_answers(comments, found):
     return tuple(sorted(best.items(), key=lambda a: (-a[1], -len(a[0]), a[0])))
 
 
-def weibo_item(row, where, found):
+def weibo_item(row: dict, where: str, found: set) -> Item:
     "article, abstract, comments [[text, likes], …] → a post, its comments best first."
     article, abstract = squeezed(needed(row, "article", found)), squeezed(needed(row, "abstract", found))
     whole(True, article, abstract)
@@ -245,7 +246,7 @@ WEAK = (re.compile("[;；]"), re.compile(r"[ \u3000]+"), re.compile("[,，]"))
 UNEVEN, NO_MARK, NO_PARTNER = "uneven couplet halves", "no separator between two halves", "no partner"
 
 
-def halves(line):
+def halves(line: str) -> tuple[str, str]:
     "The upper and the lower line that one line holds."
     at = len(line) // 2
     even = (line[:at], line[at + 1:]) if len(line) % 2 and at else None
@@ -261,7 +262,7 @@ def halves(line):
     raise Bad(NO_MARK)
 
 
-def couplet_item(row, where, found):
+def couplet_item(row: str | tuple, where: str, found: set) -> Item:
     "A line of couplets.txt, or an (upper, lower) pair → a couplet."
     # a half is one line: what looks like a break within it is a blank
     upper, lower = (squeezed(clean_text(half, found)).replace("\n", "")
@@ -278,7 +279,7 @@ BETWEEN = b"\x1f"                              # between the halves: no clean te
 SPACED = bytes.maketrans(b"\r\x1f", b"  ")
 
 
-def batches(pieces, length=len, most=CHUNK):
+def batches(pieces: Iterable, length: Callable = len, most: int = CHUNK) -> Iterator[list]:
     "Yields lists of pieces of about `most` bytes together."
     batch, size = [], 0
     for piece in pieces:
@@ -291,7 +292,7 @@ def batches(pieces, length=len, most=CHUNK):
         yield batch
 
 
-def pair_chunks(job, tally):
+def pair_chunks(job: tuple, tally: Tally) -> Iterator[Chunk]:
     "Yields the Chunks of in.txt and out.txt side by side: a line holds both halves."
     files = (map(bytes.strip, file_lines(file, tally)) for file in job)
     pairs = (BETWEEN.join(half.translate(SPACED) for half in pair) if any(pair) else b""
@@ -302,7 +303,7 @@ def pair_chunks(job, tally):
         line += len(lines)
 
 
-def couplet_rows(chunk, tally):
+def couplet_rows(chunk: Chunk, tally: Tally) -> Iterator[tuple]:
     "Yields (where, line) or (where, [upper, lower])."
     return ((where, row.split(BETWEEN.decode()) if chunk.tag else row) for where, row in text_rows(chunk, tally))
 
@@ -318,12 +319,12 @@ def _pair_end(data):
     return max((end for end in ends if end > 2), default=last_line(data))
 
 
-def classical_plan(sample):
+def classical_plan(sample: bytes) -> Plan:
     "Lines, cut between pairs."
     return Plan("lines", _pair_end)
 
 # %% ../../nbs/09_corpora/908_sources.ipynb #34882fe0
-def classical_rows(chunk, tally):
+def classical_rows(chunk: Chunk, tally: Tally) -> Iterator[tuple]:
     "Yields (where, (book, ancient, modern)); two lines are one row, a line without its partner is dropped alone."
     rows, held = Rows(chunk, tally), None                # held: a 古文 that waits for its partner
     lines = ((at, piece.strip("\0 \t\r\ufeff")) for at, line in enumerate(rows.text.split("\n"), chunk.line)
@@ -347,7 +348,7 @@ def classical_rows(chunk, tally):
                 tally.drop(reason, row[0])
 
 # %% ../../nbs/09_corpora/908_sources.ipynb #16d89bc1
-def classical_item(row, where, found):
+def classical_item(row: tuple, where: str, found: set) -> Item:
     "(book, ancient, modern) → the one as prompt, the other as answer."
     book, *texts = row[0], *(clean_text(text, found) for text in row[1:])
     if not all(texts):
@@ -383,7 +384,7 @@ def _lines_of(row, name, found):
     return lines
 
 # %% ../../nbs/09_corpora/908_sources.ipynb #516cf3a5
-def poetry_item(row, where, found):
+def poetry_item(row: tuple, where: str, found: set) -> Item:
     "(collection, record) → a work to be written in its author's manner."
     collection = COLLECTIONS[row[0]]
     lines = _lines_of(row[1], collection.lines, found)
@@ -399,7 +400,7 @@ def poetry_item(row, where, found):
     return Item("poetry", (("", prompt),), "", ((text, 1),), (prompt, text), (genre, author), author, where)
 
 
-def poetry_rows(chunk, tally):
+def poetry_rows(chunk: Chunk, tally: Tally) -> Iterator[tuple]:
     "Yields (where, (collection, record))."
     return ((where, (chunk.tag, row)) for where, row in json_rows(chunk, tally))
 
@@ -416,17 +417,17 @@ class Source:
     make: Callable                                 # (row, where, found) -> Item
 
     @property
-    def output(self):
+    def output(self) -> str:
         "The file name of its records."
         return OUTPUTS[self.name]
 
-    def chunks(self, job, tally):
+    def chunks(self, job: tuple, tally: Tally) -> Iterator[Chunk]:
         "Yields the Chunks of a job: cheap, for the reading process."
         if is_pair(job):
             return pair_chunks(job, tally)
         return row_chunks(job, tally, self.plan, lambda file: owner(file.parts)[1])
 
-    def parse(self, chunk, tally):
+    def parse(self, chunk: Chunk, tally: Tally) -> Iterator[Item]:
         "Yields the Items of a chunk, in a worker; afterwards read = Items + dropped."
         return items(self.rows(chunk, tally), self.make, tally)
 
@@ -448,7 +449,7 @@ SIGNS = {"weibo_summary_comments_json.json": {"article", "abstract", "comments"}
 SAMPLE_BYTES = 1 << 16
 
 
-def by_rows(file, notes):
+def by_rows(file: RawFile, notes: Tally) -> RawFile:
     "The file as if it lay where its first rows belong; the same file if they tell nothing."
     name = file.parts[-1].lower()
     known = any(part.lower().startswith(("chinese-poetry", "classical-modern")) for part in file.parts)
@@ -470,7 +471,7 @@ def by_rows(file, notes):
     return replace(file, parts=parts[0])
 
 # %% ../../nbs/09_corpora/908_sources.ipynb #7be171d1
-def survey(root, names=None):
+def survey(root: str | Path, names: Iterable[str] | None = None) -> tuple[dict, Tally]:
     "(jobs, notes): {name: [job]} of the corpora found below `root`, and a Tally whose notes list what was passed over."
     notes = Tally()
     files = [file if owner(file.parts)[0] else by_rows(file, notes) for file in raw_files(root, notes)]
